@@ -1,0 +1,100 @@
+//! What can go wrong, by kind.
+//!
+//! Knows no gRPC codes (`service/status.rs` maps kinds to codes, once). A miss inside the node is
+//! `None`, not an error: [`Error::KeyNotFound`] exists for the edge, where a miss has to be said.
+//! Errors are cheap to clone, because the callers of one single-flight share one error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What can go wrong, by kind.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A get of a key that no tier holds.
+    #[error("no tier holds this key")]
+    KeyNotFound,
+    /// An empty or over-long key, a bad bucket name, a value over the limit. The text names the limit.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// Over `RATE_LIMIT`, or shed under overload.
+    #[error("over the limit of {limit_per_second} requests per second")]
+    RateLimitExceeded {
+        /// The limit that was passed.
+        limit_per_second: u32,
+        /// When the next request may be let through.
+        retry_after: Duration,
+    },
+    /// S3 cannot be reached, is slow past the deadline, or refused.
+    #[error("S3: {0}")]
+    S3Error(Cause),
+    /// The router cannot be reached.
+    #[error("router: {0}")]
+    RouterError(Cause),
+    /// The disk or memory tier failed in a way that the node cannot serve around.
+    #[error("store: {0}")]
+    StoreError(Cause),
+    /// A bug.
+    #[error("internal error: {0}")]
+    InternalError(Cause),
+}
+
+/// What happened, in a sentence, and what led to it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Cause {
+    message: String,
+    #[source]
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Cause {
+    /// A cause with nothing behind it.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// A cause that another error led to.
+    pub fn with_source(
+        message: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            message: message.into(),
+            source: Some(Arc::new(source)),
+        }
+    }
+}
+
+impl Error {
+    /// Every value that [`Error::kind`] gives, for the metric's label.
+    pub const KINDS: [&str; 7] = [
+        "key_not_found",
+        "invalid_input",
+        "rate_limit_exceeded",
+        "s3_error",
+        "router_error",
+        "store_error",
+        "internal_error",
+    ];
+
+    /// The kind, as the label `kind` of `milena_errors_total`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        let index = match self {
+            Self::KeyNotFound => 0,
+            Self::InvalidInput(_) => 1,
+            Self::RateLimitExceeded { .. } => 2,
+            Self::S3Error(_) => 3,
+            Self::RouterError(_) => 4,
+            Self::StoreError(_) => 5,
+            Self::InternalError(_) => 6,
+        };
+        Self::KINDS[index]
+    }
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

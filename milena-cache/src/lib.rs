@@ -1,0 +1,4 @@
+//! The Milena cache node.
+
+pub mod error;
+pub mod store;

@@ -1,0 +1,22 @@
+//! The wire contract: two proto files and what is generated from them.
+//!
+//! Knows nothing of how a request is served. Field numbers never change; new methods and new fields
+//! may be added. `tests/golden.rs` pins the encoding of every message.
+
+#![expect(
+    missing_docs,
+    reason = "the generated code is documented in the proto files"
+)]
+
+/// Package `cache_server`: what a cache node answers.
+pub mod cache_server {
+    tonic::include_proto!("cache_server");
+}
+
+/// Package `router_server`: what the router answers.
+pub mod router_server {
+    tonic::include_proto!("router_server");
+}
+
+/// The encoded descriptors of both packages, for gRPC server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,1 @@
+//! The Milena router: sends each key to the node that owns it.

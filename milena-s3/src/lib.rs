@@ -1,0 +1,1 @@
+//! The embedded S3 endpoint of `milena dev` and of the tests.
