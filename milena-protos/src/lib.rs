@@ -3,11 +3,6 @@
 //! Knows nothing of how a request is served. Field numbers never change; new methods and new fields
 //! may be added. `tests/golden.rs` pins the encoding of every message.
 
-#![expect(
-    missing_docs,
-    reason = "the generated code is documented in the proto files"
-)]
-
 /// Package `cache_server`: what a cache node answers.
 pub mod cache_server {
     tonic::include_proto!("cache_server");
