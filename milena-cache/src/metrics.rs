@@ -1,0 +1,362 @@
+//! Every metric of the node: its name, once, and a handle resolved at start, so that counting costs an
+//! atomic add. Every series is there from the start, at zero.
+//!
+//! Knows handles; knows no store and no configuration.
+
+use std::time::Duration;
+
+use milena_server::metrics::{LATENCY_BUCKETS_SECONDS, registry};
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use crate::error::Error;
+
+/// The three operations, as label values; [`Op`] indexes them.
+const OPS: [&str; 3] = ["get", "put", "delete"];
+
+/// How a request ended, as label values; [`Outcome`] indexes them.
+const RESULTS: [&str; 6] = [
+    "ok",
+    "not_found",
+    "invalid",
+    "rate_limited",
+    "unavailable",
+    "error",
+];
+
+/// The label `tier` of what an operation took in all.
+const ALL_TIERS: &str = "all";
+
+/// An operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// `get`
+    Get,
+    /// `put`
+    Put,
+    /// `delete`
+    Delete,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; for a get: found.
+    Ok,
+    /// A get of a key that no tier holds.
+    NotFound,
+    /// Refused for what it asked.
+    Invalid,
+    /// Refused for how often it asked.
+    RateLimited,
+    /// S3 or the router could not be reached.
+    Unavailable,
+    /// Anything else.
+    Error,
+}
+
+/// The node's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: [[IntCounter; RESULTS.len()]; OPS.len()],
+    errors: [IntCounter; Error::KINDS.len()],
+    durations: [Histogram; OPS.len()],
+    /// Gets that no tier could answer.
+    pub misses: IntCounter,
+    /// 1 while joined to a router.
+    pub router_joined: IntGauge,
+    families: Families,
+}
+
+/// The metrics of one tier.
+#[derive(Clone, Debug)]
+pub struct TierMetrics {
+    /// Gets that this tier answered.
+    pub hits: IntCounter,
+    /// Entries copied into this tier on a read.
+    pub promotions: IntCounter,
+    /// Entries removed from this tier because somebody asked.
+    pub invalidations: IntCounter,
+    /// Calls to this tier that failed.
+    pub failures: IntCounter,
+    durations: [Histogram; OPS.len()],
+    evicted_for_entries: IntCounter,
+    evicted_for_bytes: IntCounter,
+    expirations: IntCounter,
+    damaged: IntCounter,
+    bytes: IntGauge,
+    entries: IntGauge,
+}
+
+/// What a tier holds and what it let go since its start, to be shown as metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holdings {
+    /// Entries now.
+    pub entries: u64,
+    /// Bytes now.
+    pub bytes: u64,
+    /// Entries evicted because there were too many.
+    pub evicted_for_entries: u64,
+    /// Entries evicted because they had too many bytes.
+    pub evicted_for_bytes: u64,
+    /// Entries removed because their time had passed.
+    pub expired: u64,
+    /// Records dropped because they were damaged.
+    pub damaged: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero, but for those of the tiers: see [`Metrics::tier`].
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = registry();
+        let families = Families::new(&registry);
+        let label = |counter: &IntCounterVec, value| counter.with_label_values(&[value]);
+        Self {
+            requests: OPS
+                .map(|op| RESULTS.map(|result| families.requests.with_label_values(&[op, result]))),
+            errors: Error::KINDS.map(|kind| label(&families.errors, kind)),
+            durations: OPS.map(|op| families.durations.with_label_values(&[op, ALL_TIERS])),
+            misses: families.misses.clone(),
+            router_joined: families.router_joined.clone(),
+            families,
+            registry,
+        }
+    }
+
+    /// The handles of the tier called `name`, which is shown from now on.
+    #[must_use]
+    pub fn tier(&self, name: &str) -> TierMetrics {
+        self.families.tier(name)
+    }
+
+    /// Counts a request that ended so.
+    pub fn count_request(&self, op: Op, outcome: Outcome) {
+        self.requests[op as usize][outcome as usize].inc();
+    }
+
+    /// Counts an error of its kind.
+    pub fn count_error(&self, error: &Error) {
+        let index = Error::KINDS.iter().position(|kind| *kind == error.kind());
+        self.errors[index.expect("every kind is listed in KINDS")].inc();
+    }
+
+    /// Notes how long a whole operation took.
+    pub fn observe(&self, op: Op, took: Duration) {
+        self.durations[op as usize].observe(took.as_secs_f64());
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        milena_server::metrics::encode(&self.registry)
+    }
+}
+
+impl TierMetrics {
+    /// Notes how long one call to the tier's store took.
+    pub fn observe(&self, op: Op, took: Duration) {
+        self.durations[op as usize].observe(took.as_secs_f64());
+    }
+
+    /// Shows what the tier holds and let go.
+    pub fn show(&self, holdings: &Holdings) {
+        let gauge =
+            |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge(&self.entries, holdings.entries);
+        gauge(&self.bytes, holdings.bytes);
+        let counter =
+            |counter: &IntCounter, value: u64| counter.inc_by(value.saturating_sub(counter.get()));
+        counter(&self.evicted_for_entries, holdings.evicted_for_entries);
+        counter(&self.evicted_for_bytes, holdings.evicted_for_bytes);
+        counter(&self.expirations, holdings.expired);
+        counter(&self.damaged, holdings.damaged);
+    }
+}
+
+/// The metric families, registered.
+#[derive(Debug)]
+struct Families {
+    requests: IntCounterVec,
+    errors: IntCounterVec,
+    durations: HistogramVec,
+    misses: IntCounter,
+    router_joined: IntGauge,
+    hits: IntCounterVec,
+    promotions: IntCounterVec,
+    invalidations: IntCounterVec,
+    failures: IntCounterVec,
+    evictions: IntCounterVec,
+    expirations: IntCounterVec,
+    damaged: IntCounterVec,
+    bytes: IntGaugeVec,
+    entries: IntGaugeVec,
+}
+
+impl Families {
+    fn new(registry: &Registry) -> Self {
+        let counters = |name, help, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let gauges =
+            |name, help| registered(registry, IntGaugeVec::new(Opts::new(name, help), &["tier"]));
+        let durations = HistogramOpts::new(
+            "milena_operation_duration_seconds",
+            "Time spent in one call to a tier's store; tier=\"all\" is the whole operation",
+        )
+        .buckets(LATENCY_BUCKETS_SECONDS.to_vec());
+        Self {
+            requests: counters(
+                "milena_requests_total",
+                "Requests by operation and result",
+                &["op", "result"],
+            ),
+            errors: counters("milena_errors_total", "Errors by kind", &["kind"]),
+            durations: registered(registry, HistogramVec::new(durations, &["op", "tier"])),
+            misses: registered(
+                registry,
+                IntCounter::new(
+                    "milena_cache_misses_total",
+                    "Gets that no tier could answer",
+                ),
+            ),
+            router_joined: registered(
+                registry,
+                IntGauge::new("milena_router_joined", "Routers that know of this node"),
+            ),
+            hits: counters(
+                "milena_cache_hits_total",
+                "Gets by the tier that answered",
+                &["tier"],
+            ),
+            promotions: counters(
+                "milena_promotions_total",
+                "Entries copied into a tier on a read",
+                &["tier"],
+            ),
+            invalidations: counters(
+                "milena_invalidations_total",
+                "Entries removed from a tier because somebody asked",
+                &["tier"],
+            ),
+            failures: counters(
+                "milena_tier_failures_total",
+                "Calls to a tier that failed",
+                &["tier"],
+            ),
+            evictions: counters(
+                "milena_evictions_total",
+                "Entries removed from a tier for space",
+                &["tier", "reason"],
+            ),
+            expirations: counters(
+                "milena_expirations_total",
+                "Entries removed from a tier because their time had passed",
+                &["tier"],
+            ),
+            damaged: counters(
+                "milena_damaged_records_total",
+                "Records found damaged, and dropped",
+                &["tier"],
+            ),
+            bytes: gauges(
+                "milena_tier_bytes",
+                "Bytes that a tier holds; 0 for S3, which is not counted",
+            ),
+            entries: gauges(
+                "milena_tier_entries",
+                "Entries that a tier holds; 0 for S3, which is not counted",
+            ),
+        }
+    }
+
+    fn tier(&self, tier: &str) -> TierMetrics {
+        TierMetrics {
+            hits: self.hits.with_label_values(&[tier]),
+            promotions: self.promotions.with_label_values(&[tier]),
+            invalidations: self.invalidations.with_label_values(&[tier]),
+            failures: self.failures.with_label_values(&[tier]),
+            durations: OPS.map(|op| self.durations.with_label_values(&[op, tier])),
+            evicted_for_entries: self.evictions.with_label_values(&[tier, "entries"]),
+            evicted_for_bytes: self.evictions.with_label_values(&[tier, "bytes"]),
+            expirations: self.expirations.with_label_values(&[tier]),
+            damaged: self.damaged.with_label_values(&[tier]),
+            bytes: self.bytes.with_label_values(&[tier]),
+            entries: self.entries.with_label_values(&[tier]),
+        }
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> C {
+    let collector = collector.expect("the metric's name and labels are sound");
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("each name is registered once");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_from_the_start() {
+        let metrics = Metrics::new();
+        for tier in ["memory", "disk", "s3"] {
+            drop(metrics.tier(tier));
+        }
+        let text = metrics.encode();
+        for series in [
+            "milena_requests_total{op=\"delete\",result=\"rate_limited\"} 0",
+            "milena_cache_hits_total{tier=\"s3\"} 0",
+            "milena_cache_misses_total 0",
+            "milena_operation_duration_seconds_count{op=\"put\",tier=\"all\"} 0",
+            "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"memory\",le=\"0.00005\"} 0",
+            "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"s3\",le=\"10\"} 0",
+            "milena_errors_total{kind=\"s3_error\"} 0",
+            "milena_evictions_total{reason=\"entries\",tier=\"memory\"} 0",
+            "milena_evictions_total{reason=\"bytes\",tier=\"disk\"} 0",
+            "milena_tier_bytes{tier=\"disk\"} 0",
+            "milena_tier_entries{tier=\"memory\"} 0",
+            "milena_build_info{",
+        ] {
+            assert!(text.contains(series), "{series} is missing from:\n{text}");
+        }
+    }
+
+    #[test]
+    fn holdings_are_shown_and_their_counters_only_grow() {
+        let metrics = Metrics::new();
+        let memory = metrics.tier("memory");
+        let holdings = Holdings {
+            entries: 2,
+            bytes: 30,
+            expired: 4,
+            ..Holdings::default()
+        };
+        memory.show(&holdings);
+        memory.show(&holdings);
+        let text = metrics.encode();
+        assert!(
+            text.contains("milena_tier_bytes{tier=\"memory\"} 30"),
+            "{text}"
+        );
+        assert!(
+            text.contains("milena_expirations_total{tier=\"memory\"} 4"),
+            "{text}"
+        );
+    }
+}

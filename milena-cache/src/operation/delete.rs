@@ -1,0 +1,35 @@
+//! Delete: the durable tier first, then the copies.
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::Deadline;
+
+use super::{Operation, Shared};
+use crate::error::Result;
+use crate::metrics::Op;
+
+impl Operation {
+    /// Removes `key` from every tier. Removing what is not there succeeds. Goes on to its end when the
+    /// caller goes away.
+    ///
+    /// # Errors
+    /// When the durable tier did not confirm it by `deadline`. The local copies are dropped all the same,
+    /// so that the next get finds out.
+    pub async fn delete(&self, key: EntryKey, deadline: Option<Deadline>) -> Result<()> {
+        let deadline = self.0.durable_deadline(deadline);
+        let operation = self.clone();
+        let removal = async move { operation.0.remove(&key, deadline).await };
+        self.to_the_end(Op::Delete, removal).await
+    }
+}
+
+impl Shared {
+    async fn remove(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
+        let _writing = self.write_lock(key, deadline).await?;
+        let store = &self.durable.store;
+        let removed = self
+            .timed(Op::Delete, &self.durable, store.delete(key, deadline))
+            .await;
+        self.forget(key).await?;
+        removed
+    }
+}

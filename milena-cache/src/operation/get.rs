@@ -1,0 +1,104 @@
+//! Get: the tiers from the fastest to the durable one; what is found is promoted.
+
+use std::sync::Arc;
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::Deadline;
+
+use super::key_lock::{KeyHandle, Stamp};
+use super::{Operation, Shared, Tier};
+use crate::error::{Cause, Error, Result};
+use crate::metrics::Op;
+use crate::store::Entry;
+
+impl Operation {
+    /// The entry of `key`, or `None` when no tier holds it.
+    ///
+    /// # Errors
+    /// When the durable tier cannot tell by `deadline`: a failure is not a miss.
+    pub async fn get(&self, key: &EntryKey, deadline: Option<Deadline>) -> Result<Option<Entry>> {
+        let begun = self.0.clock.monotonic();
+        let result = self.look_up(key, deadline).await;
+        self.0
+            .metrics
+            .observe(Op::Get, self.0.clock.monotonic() - begun);
+        if matches!(result, Ok(None)) {
+            self.0.metrics.misses.inc();
+        }
+        result
+    }
+
+    async fn look_up(&self, key: &EntryKey, caller: Option<Deadline>) -> Result<Option<Entry>> {
+        let deadline = self.0.durable_deadline(caller);
+        if let Some(fastest) = self.0.copies.first()
+            && let Ok(Some(entry)) = self.0.ask(fastest, key, deadline).await
+        {
+            return Ok(Some(entry));
+        }
+        let handle = self.0.keys.handle(key);
+        let seen = handle.stamp();
+        // Only a load begun since the last write to this key is joined: an older one may have read what
+        // that write replaced.
+        let load = self.0.loads.join((key.clone(), seen), || {
+            let shared = Arc::clone(&self.0);
+            async move { shared.load(&handle, seen).await }
+        });
+        match tokio::time::timeout_at(deadline.instant(), load).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_lost)) => Err(Error::InternalError(Cause::new("a load panicked"))),
+            Err(_) => Err(Error::S3Error(Cause::new(
+                "no answer within the caller's deadline",
+            ))),
+        }
+    }
+}
+
+impl Shared {
+    /// Asks every tier in turn and promotes what it finds. Serves all callers of one flight, so it keeps
+    /// to no single caller's deadline.
+    async fn load(&self, handle: &KeyHandle, seen: Stamp) -> Result<Option<Entry>> {
+        let deadline = self.durable_deadline(None);
+        // The fastest too: what an earlier load has just put there is not fetched again.
+        for (depth, tier) in self.copies.iter().enumerate() {
+            // A local tier that fails is served around.
+            if let Ok(Some(copy)) = self.ask(tier, handle.key(), deadline).await {
+                self.promote(handle, seen, &copy, &self.copies[..depth])
+                    .await;
+                return Ok(Some(copy));
+            }
+        }
+        // A copy's life is counted from before S3 was asked: from then on the value there may change.
+        let fresh_until = Some(self.clock.now().after(self.limits.copy_life));
+        let Some(entry) = self.ask(&self.durable, handle.key(), deadline).await? else {
+            return Ok(None);
+        };
+        let copy = Entry {
+            fresh_until,
+            ..entry
+        };
+        self.promote(handle, seen, &copy, &self.copies).await;
+        Ok(Some(copy))
+    }
+
+    async fn ask(&self, tier: &Tier, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
+        let found = self
+            .timed(Op::Get, tier, tier.store.get(key, deadline))
+            .await?;
+        if found.is_some() {
+            tier.metrics.hits.inc();
+        }
+        Ok(found)
+    }
+
+    /// Copies what was found into the tiers before it, unless the key was written since `seen`.
+    async fn promote(&self, handle: &KeyHandle, seen: Stamp, copy: &Entry, into: &[Tier]) {
+        let Some(_filling) = handle.fill(seen) else {
+            return;
+        };
+        for tier in into.iter().rev() {
+            if self.copy_to(tier, handle.key(), copy).await.is_ok() {
+                tier.metrics.promotions.inc();
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One lock and one stamp per key in use.
+//!
+//! Writers of a key hold its lock; when they let go, its stamp has moved. A fill notes the stamp before it
+//! looks anywhere, and installs what it found only if the lock is free and the stamp is still the same: so
+//! it never overwrites a newer put and never revives a delete, and it never waits for a slow writer either.
+//!
+//! A key's state lives as long as somebody holds a handle to it. Stamps are never used twice, so a state
+//! that was dropped and made anew is never taken for the old one.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::Deadline;
+use parking_lot::Mutex;
+
+/// Maps of keys in use, so that unrelated keys seldom meet at one lock. A power of two.
+const SHARDS: usize = 64;
+
+/// The locks and stamps of all keys in use.
+#[derive(Debug)]
+pub(super) struct KeyLocks {
+    shards: Vec<Mutex<Shard>>,
+    next_stamp: AtomicU64,
+}
+
+type Shard = HashMap<EntryKey, InUse>;
+
+/// A key's state and how many handles to it there are.
+#[derive(Debug)]
+struct InUse {
+    state: Arc<KeyState>,
+    handles: usize,
+}
+
+/// Which write to a key was the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stamp(u64);
+
+#[derive(Debug)]
+struct KeyState {
+    lock: Arc<tokio::sync::Mutex<()>>,
+    stamp: AtomicU64,
+}
+
+/// Keeps the state of a key alive.
+#[derive(Debug)]
+pub(super) struct KeyHandle {
+    locks: Arc<KeyLocks>,
+    key: EntryKey,
+    state: Arc<KeyState>,
+}
+
+/// The right to write a key. Letting go moves the key's stamp.
+#[derive(Debug)]
+pub(super) struct WriteGuard {
+    handle: KeyHandle,
+    _locked: tokio::sync::OwnedMutexGuard<()>,
+}
+
+/// The right to install what was found under an unmoved stamp.
+#[derive(Debug)]
+pub(super) struct FillGuard<'a> {
+    _locked: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl KeyLocks {
+    /// No key in use.
+    #[must_use]
+    pub(super) fn new() -> Arc<Self> {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Arc::new(Self {
+            shards,
+            next_stamp: AtomicU64::new(0),
+        })
+    }
+
+    /// A handle to the state of `key`.
+    #[must_use]
+    pub(super) fn handle(self: &Arc<Self>, key: &EntryKey) -> KeyHandle {
+        let mut shard = self.shard(key).lock();
+        let in_use = shard.entry(key.clone()).or_insert_with(|| {
+            let stamp = AtomicU64::new(self.fresh_stamp());
+            InUse {
+                state: Arc::new(KeyState {
+                    lock: Arc::default(),
+                    stamp,
+                }),
+                handles: 0,
+            }
+        });
+        in_use.handles += 1;
+        KeyHandle {
+            locks: Arc::clone(self),
+            key: key.clone(),
+            state: Arc::clone(&in_use.state),
+        }
+    }
+
+    /// Waits for the right to write `key`, until `deadline` at most.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        key: &EntryKey,
+        deadline: Deadline,
+    ) -> Option<WriteGuard> {
+        let handle = self.handle(key);
+        let lock = Arc::clone(&handle.state.lock);
+        let locked = tokio::time::timeout_at(deadline.instant(), lock.lock_owned())
+            .await
+            .ok()?;
+        Some(WriteGuard {
+            handle,
+            _locked: locked,
+        })
+    }
+
+    fn fresh_stamp(&self) -> u64 {
+        self.next_stamp.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn shard(&self, key: &EntryKey) -> &Mutex<Shard> {
+        let index = key.hash64().to_le_bytes()[7];
+        &self.shards[usize::from(index) % SHARDS]
+    }
+
+    #[cfg(test)]
+    fn in_use(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+}
+
+impl KeyHandle {
+    /// Whose state it is.
+    #[must_use]
+    pub(super) fn key(&self) -> &EntryKey {
+        &self.key
+    }
+
+    /// Which write was the last one.
+    #[must_use]
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp(self.state.stamp.load(Ordering::Acquire))
+    }
+
+    /// The right to install what was found since `seen`; `None` if the key is being written or has been.
+    #[must_use]
+    pub(super) fn fill(&self, seen: Stamp) -> Option<FillGuard<'_>> {
+        let locked = self.state.lock.try_lock().ok()?;
+        (self.stamp() == seen).then_some(FillGuard { _locked: locked })
+    }
+}
+
+impl Drop for WriteGuard {
+    fn drop(&mut self) {
+        let KeyHandle { locks, state, .. } = &self.handle;
+        state.stamp.store(locks.fresh_stamp(), Ordering::Release);
+    }
+}
+
+impl Drop for KeyHandle {
+    fn drop(&mut self) {
+        let mut shard = self.locks.shard(&self.key).lock();
+        if let Entry::Occupied(mut in_use) = shard.entry(self.key.clone()) {
+            in_use.get_mut().handles -= 1;
+            if in_use.get().handles == 0 {
+                in_use.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use milena_server::clock::Clock;
+
+    use super::*;
+
+    fn key() -> EntryKey {
+        EntryKey::new("b", b"k").unwrap()
+    }
+
+    fn soon() -> Deadline {
+        Clock::system().deadline_in(Duration::from_secs(10))
+    }
+
+    #[tokio::test]
+    async fn a_fill_is_refused_while_a_write_is_on_and_after_it() {
+        let locks = KeyLocks::new();
+        let reader = locks.handle(&key());
+        let seen = reader.stamp();
+        assert!(reader.fill(seen).is_some(), "nothing was written");
+        let writer = locks
+            .write(&key(), soon())
+            .await
+            .expect("nobody else writes");
+        assert!(reader.fill(seen).is_none(), "a write is on");
+        drop(writer);
+        assert!(reader.fill(seen).is_none(), "a write has been");
+        assert!(
+            reader.fill(reader.stamp()).is_some(),
+            "a later look sees the write"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_waits_for_the_one_before_it_but_not_for_ever() {
+        let locks = KeyLocks::new();
+        let first = locks
+            .write(&key(), soon())
+            .await
+            .expect("nobody else writes");
+        let hasty = Clock::system().deadline_in(Duration::from_millis(1));
+        assert!(locks.write(&key(), hasty).await.is_none());
+        drop(first);
+        assert!(locks.write(&key(), soon()).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_key_out_of_use_takes_no_memory_and_its_stamp_never_returns() {
+        let locks = KeyLocks::new();
+        let seen = locks.handle(&key()).stamp();
+        drop(locks.write(&key(), soon()).await);
+        assert_eq!(locks.in_use(), 0);
+        assert_ne!(locks.handle(&key()).stamp(), seen);
+    }
+}

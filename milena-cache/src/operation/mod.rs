@@ -1,0 +1,199 @@
+//! The tiers in order, and the three verbs over them.
+//!
+//! A get asks the tiers from the fastest to the durable one and promotes what it finds; a put or delete
+//! goes to the durable tier first and then to the local copies. Invariants:
+//!
+//! - A caller that was answered sees its write from then on: a write is answered only after every tier
+//!   holds it or has dropped what it held before.
+//! - A write whose outcome in the durable tier is unknown drops the local copies, so that the next get
+//!   asks the durable tier.
+//! - A fill never overwrites a newer write and never revives a delete (`key_lock.rs`).
+//!
+//! Knows stores only as [`Store`]; knows no wire, no paths, no S3.
+
+mod delete;
+mod get;
+mod key_lock;
+mod put;
+mod single_flight;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::{Clock, Deadline};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use self::key_lock::{KeyLocks, Stamp, WriteGuard};
+use self::single_flight::SingleFlight;
+use crate::error::{Cause, Error, Result};
+use crate::metrics::{Metrics, Op, TierMetrics};
+use crate::store::{Entry, Store};
+
+/// Part of the caller's time that is kept back for the answer's way home.
+const ANSWER_MARGIN: Duration = Duration::from_millis(20);
+
+/// How long the local tiers have to take or drop a copy. Not the caller's deadline: when that has passed
+/// waiting for S3, the copies still have to be brought in line.
+const COPY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A store and its place in the order.
+pub struct Tier {
+    name: &'static str,
+    store: Arc<dyn Store>,
+    metrics: TierMetrics,
+}
+
+/// What the operations are told by the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a local copy may be served without asking the durable tier again (`TTL_SECONDS`).
+    pub copy_life: Duration,
+    /// How long the durable tier may take for one operation (`S3_TIMEOUT`).
+    pub durable_timeout: Duration,
+}
+
+/// The tiers in order, and the three verbs over them; cheap to clone.
+#[derive(Clone)]
+pub struct Operation(Arc<Shared>);
+
+struct Shared {
+    /// The tiers that hold copies, fastest first.
+    copies: Vec<Tier>,
+    /// The last tier, which holds the truth.
+    durable: Tier,
+    limits: Limits,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    keys: Arc<KeyLocks>,
+    loads: SingleFlight<(EntryKey, Stamp), Result<Option<Entry>>>,
+    runtime: Handle,
+    tasks: TaskTracker,
+}
+
+impl Tier {
+    /// A tier that is called `name` in metrics and in the log.
+    #[must_use]
+    pub fn new(name: &'static str, store: Arc<dyn Store>, metrics: &Metrics) -> Self {
+        Self {
+            name,
+            store,
+            metrics: metrics.tier(name),
+        }
+    }
+}
+
+impl Operation {
+    /// Operations over `copies`, fastest first, and `durable`. What waits for a tier runs on `runtime`.
+    #[must_use]
+    pub fn new(
+        copies: Vec<Tier>,
+        durable: Tier,
+        limits: Limits,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        runtime: Handle,
+    ) -> Self {
+        let tasks = TaskTracker::new();
+        let loads = SingleFlight::new(runtime.clone(), tasks.clone());
+        let keys = KeyLocks::new();
+        Self(Arc::new(Shared {
+            copies,
+            durable,
+            limits,
+            clock,
+            metrics,
+            keys,
+            loads,
+            runtime,
+            tasks,
+        }))
+    }
+
+    /// Waits until nothing is under way any more, not even what its caller has left.
+    pub async fn finish(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Runs a write to its end, whether or not its caller waits for it: one that was cut off half way would
+    /// leave copies that disagree.
+    async fn to_the_end<F>(&self, op: Op, write: F) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let begun = self.0.clock.monotonic();
+        let ended = self.0.tasks.spawn_on(write, &self.0.runtime).await;
+        self.0.metrics.observe(op, self.0.clock.monotonic() - begun);
+        ended.unwrap_or_else(|panic| {
+            Err(Error::InternalError(Cause::with_source(
+                "a write panicked",
+                panic,
+            )))
+        })
+    }
+}
+
+impl Shared {
+    /// When the durable tier's answer is due: as the caller wants it, or within `S3_TIMEOUT`.
+    fn durable_deadline(&self, caller: Option<Deadline>) -> Deadline {
+        let own = self.clock.deadline_in(self.limits.durable_timeout);
+        let with_margin = caller.and_then(|caller| caller.0.checked_sub(ANSWER_MARGIN));
+        with_margin.map_or(own, |caller| own.min(Deadline(caller)))
+    }
+
+    /// The right to write `key`.
+    async fn write_lock(&self, key: &EntryKey, deadline: Deadline) -> Result<WriteGuard> {
+        self.keys.write(key, deadline).await.ok_or_else(|| {
+            Error::S3Error(Cause::new(
+                "an earlier write to this key is still waiting for S3",
+            ))
+        })
+    }
+
+    /// Puts a copy into one tier. The caller holds the key.
+    async fn copy_to(&self, tier: &Tier, key: &EntryKey, copy: &Entry) -> Result<()> {
+        let deadline = self.clock.deadline_in(COPY_TIMEOUT);
+        self.timed(Op::Put, tier, tier.store.put(key, copy.clone(), deadline))
+            .await
+            .map(drop)
+    }
+
+    /// Removes all copies; tries every tier, whatever fails. The slowest tier goes first, so that the
+    /// fastest, which is asked first, is the last to change. The caller holds the key.
+    async fn forget(&self, key: &EntryKey) -> Result<()> {
+        let mut result = Ok(());
+        for tier in self.copies.iter().rev() {
+            let deadline = self.clock.deadline_in(COPY_TIMEOUT);
+            match self
+                .timed(Op::Delete, tier, tier.store.delete(key, deadline))
+                .await
+            {
+                Ok(()) => tier.metrics.invalidations.inc(),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+
+    /// Awaits one call to a tier; notes how long it took and whether it failed.
+    async fn timed<T>(
+        &self,
+        op: Op,
+        tier: &Tier,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let begun = self.clock.monotonic();
+        let result = call.await;
+        tier.metrics.observe(op, self.clock.monotonic() - begun);
+        if let Err(error) = &result {
+            tier.metrics.failures.inc();
+            tracing::debug!(tier = tier.name, %error, "a call to a tier failed");
+        }
+        result
+    }
+}

@@ -1,0 +1,66 @@
+//! Put: the durable tier first, then the copies.
+
+use bytes::Bytes;
+use milena_cluster::key::EntryKey;
+use milena_server::clock::Deadline;
+
+use super::{Operation, Shared};
+use crate::error::Result;
+use crate::metrics::Op;
+use crate::store::Entry;
+
+impl Operation {
+    /// Makes `value` the value of `key`. Answered once every tier has it. Goes on to its end when the
+    /// caller goes away.
+    ///
+    /// # Errors
+    /// When the durable tier did not take it by `deadline`. It may have it all the same, or get it: the
+    /// local copies are dropped, so that the next get finds out.
+    pub async fn put(&self, key: EntryKey, value: Bytes, deadline: Option<Deadline>) -> Result<()> {
+        let deadline = self.0.durable_deadline(deadline);
+        let operation = self.clone();
+        let write = async move { operation.0.write(&key, Entry::new(value), deadline).await };
+        self.to_the_end(Op::Put, write).await
+    }
+}
+
+impl Shared {
+    async fn write(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
+        let _writing = self.write_lock(key, deadline).await?;
+        let fresh_until = Some(self.clock.now().after(self.limits.copy_life));
+        let store = &self.durable.store;
+        let stored = self
+            .timed(
+                Op::Put,
+                &self.durable,
+                store.put(key, entry.clone(), deadline),
+            )
+            .await;
+        let installed = match stored {
+            Ok(version) => {
+                self.install(
+                    key,
+                    Entry {
+                        fresh_until,
+                        version,
+                        ..entry
+                    },
+                )
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        if installed.is_err() {
+            self.forget(key).await?;
+        }
+        installed
+    }
+
+    /// Puts the copy into every tier before the durable one, the fastest last.
+    async fn install(&self, key: &EntryKey, copy: Entry) -> Result<()> {
+        for tier in self.copies.iter().rev() {
+            self.copy_to(tier, key, &copy).await?;
+        }
+        Ok(())
+    }
+}
