@@ -13,6 +13,7 @@ use crate::error::Result;
 
 pub mod contract;
 pub mod memory;
+pub mod s3;
 
 /// A value and what has to travel with it from tier to tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
