@@ -1,0 +1,203 @@
+//! The gRPC listener: one acceptor, and a current-thread runtime per worker thread that serves the
+//! connections handed to it.
+//!
+//! Why not tokio's multi-thread runtime: there a connection's task flushes after every answer; on a
+//! current-thread runtime answers batch by themselves, at half the CPU per call. Connections are handed
+//! out in turn, which stays even with few of them, as SO_REUSEPORT does not.
+//!
+//! Knows nothing of the methods it serves.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::codegen::http;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::{Code, Status};
+
+/// Accepted connections that may wait for one worker; beyond that, the kernel's backlog holds them.
+const HANDOVER_CONNECTIONS_MAX: usize = 64;
+
+/// How long an idle connection is left alone before the peer is asked whether it is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long the peer has to say so.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Calls that one connection may have in flight; more wait at the client.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// What a message may have beside its value: key, bucket and framing, and room for new fields.
+pub const MESSAGE_OVERHEAD_BYTES_MAX: usize = 64 << 10;
+
+/// A running gRPC listener.
+#[derive(Debug)]
+pub struct GrpcServer {
+    addr: SocketAddr,
+    /// Cancelled: accept nothing more and finish what is in flight.
+    drain: CancellationToken,
+    /// Cancelled: drop what is still in flight.
+    cut: CancellationToken,
+    acceptor: TaskTracker,
+    workers: Vec<oneshot::Receiver<Result<(), String>>>,
+}
+
+impl GrpcServer {
+    /// Listens on `addr` (port 0: any free one) and serves `routes` on as many threads.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on or a thread cannot be started.
+    pub async fn start(
+        addr: SocketAddr,
+        threads: NonZeroUsize,
+        routes: Routes,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
+        let mut handovers = Vec::with_capacity(threads.get());
+        let mut workers = Vec::with_capacity(threads.get());
+        for index in 0..threads.get() {
+            let (handover, connections) = mpsc::channel(HANDOVER_CONNECTIONS_MAX);
+            let worker = Worker {
+                routes: routes.clone(),
+                drain: drain.clone(),
+                cut: cut.clone(),
+            };
+            workers.push(worker.start(index, connections)?);
+            handovers.push(handover);
+        }
+        let acceptor = TaskTracker::new();
+        acceptor.spawn(accept(listener, handovers, drain.clone()));
+        acceptor.close();
+        Ok(Self {
+            addr,
+            drain,
+            cut,
+            acceptor,
+            workers,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until a worker ends by itself, which none should; gives the reason.
+    pub async fn failed(&mut self) -> String {
+        let endings = self.workers.iter_mut().map(|worker| async {
+            match worker.await {
+                Ok(Ok(())) => "a gRPC worker ended".to_owned(),
+                Ok(Err(reason)) => reason,
+                Err(_) => "a gRPC worker panicked".to_owned(),
+            }
+        });
+        futures::future::select_all(endings.map(Box::pin)).await.0
+    }
+
+    /// Accepts nothing more, gives calls in flight up to `grace` to finish, and drops the rest. Says
+    /// whether all of them finished.
+    pub async fn stop(self, grace: Duration) -> bool {
+        self.drain.cancel();
+        self.acceptor.wait().await;
+        let mut workers = futures::future::join_all(self.workers);
+        if tokio::time::timeout(grace, &mut workers).await.is_ok() {
+            return true;
+        }
+        self.cut.cancel();
+        workers.await;
+        false
+    }
+}
+
+/// Hands accepted connections to the workers in turn.
+async fn accept(
+    listener: TcpListener,
+    handovers: Vec<mpsc::Sender<std::net::TcpStream>>,
+    drain: CancellationToken,
+) {
+    let mut in_turn = handovers.iter().cycle();
+    while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
+        let connection = accepted.and_then(|(connection, _)| {
+            connection.set_nodelay(true)?;
+            connection.into_std()
+        });
+        match (connection, in_turn.next()) {
+            (Ok(connection), Some(worker)) => {
+                // A worker that is gone has been reported by `failed`.
+                let _gone = worker.send(connection).await;
+            }
+            (Err(error), _) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors, most likely: leave the others time to finish.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            (Ok(_), None) => return,
+        }
+    }
+}
+
+struct Worker {
+    routes: Routes,
+    drain: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Worker {
+    fn start(
+        self,
+        index: usize,
+        connections: mpsc::Receiver<std::net::TcpStream>,
+    ) -> io::Result<oneshot::Receiver<Result<(), String>>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (ended, ending) = oneshot::channel();
+        thread::Builder::new()
+            .name(format!("grpc-{index}"))
+            .spawn(move || {
+                let result = runtime.block_on(self.serve(connections));
+                // Not waiting for what was cut off.
+                runtime.shutdown_background();
+                let _nobody_waits = ended.send(result);
+            })?;
+        Ok(ending)
+    }
+
+    async fn serve(self, connections: mpsc::Receiver<std::net::TcpStream>) -> Result<(), String> {
+        let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+        let serving = Server::builder()
+            .layer(tower::util::MapResponseLayer::new(refuse_over_long_message))
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .add_routes(self.routes)
+            .serve_with_incoming_shutdown(incoming, self.drain.cancelled());
+        match self.cut.run_until_cancelled(serving).await {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(format!("gRPC: {error}")),
+        }
+    }
+}
+
+/// tonic says OUT_OF_RANGE to a message over its decoding limit; to a caller that is an invalid
+/// argument like any other. Nothing of ours says OUT_OF_RANGE.
+fn refuse_over_long_message<B: Default>(response: http::Response<B>) -> http::Response<B> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() == Code::OutOfRange => {
+            Status::invalid_argument(status.message()).into_http()
+        }
+        _ => response,
+    }
+}
