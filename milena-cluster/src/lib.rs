@@ -4,3 +4,4 @@
 //! Pure: no async, no clock, no network.
 
 pub mod key;
+pub mod placement;

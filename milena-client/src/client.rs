@@ -1,0 +1,213 @@
+//! The calls: get, put and delete for everybody, join and leave for nodes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_protos::cache_server::{
+    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+};
+use milena_protos::router_server::{JoinRequest, JoinResponse, LeaveRequest, LeaveResponse};
+use tonic::{Code, Status};
+
+use crate::address::{Address, InvalidAddress};
+use crate::connection::{Connection, Options};
+use crate::error::ClientError;
+
+/// Gets, puts and deletes values by bucket and key.
+#[derive(Clone, Debug)]
+pub struct Client {
+    connection: Connection,
+    paths: &'static Paths,
+}
+
+/// The three methods of one service. Router and node have them with the same messages, field for field.
+#[derive(Debug)]
+struct Paths {
+    get: &'static str,
+    put: &'static str,
+    delete: &'static str,
+}
+
+const ROUTER: Paths = Paths {
+    get: "/router_server.Router/Get",
+    put: "/router_server.Router/Put",
+    delete: "/router_server.Router/Delete",
+};
+
+const NODE: Paths = Paths {
+    get: "/cache_server.Cache/Get",
+    put: "/cache_server.Cache/Put",
+    delete: "/cache_server.Cache/Delete",
+};
+
+impl Client {
+    /// A client of the router at `address`, which connects when it is first used.
+    ///
+    /// # Errors
+    /// When `address` is not `http://host:port` or `https://host:port`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect(address: &str) -> Result<Self, InvalidAddress> {
+        Self::connect_with(address, &Options::default())
+    }
+
+    /// Like [`Client::connect`], with other limits.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    ///
+    /// # Panics
+    /// As [`Client::connect`].
+    pub fn connect_with(address: &str, options: &Options) -> Result<Self, InvalidAddress> {
+        Ok(Self {
+            connection: Connection::lazy(address, options)?,
+            paths: &ROUTER,
+        })
+    }
+
+    /// A client of one cache node: reaches only what that node has.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    ///
+    /// # Panics
+    /// As [`Client::connect`].
+    pub fn connect_to_node(address: &str, options: &Options) -> Result<Self, InvalidAddress> {
+        Ok(Self {
+            connection: Connection::lazy(address, options)?,
+            paths: &NODE,
+        })
+    }
+
+    /// This client, on the same connection, with another deadline per call.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        let mut client = self.clone();
+        client.connection.options.deadline = deadline;
+        client
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.connection.address()
+    }
+
+    /// The value of `key` in `bucket`, or `None` when there is none. It is a slice of the buffer that it
+    /// was received in.
+    ///
+    /// # Errors
+    /// When it could not be found out; a miss is not an error.
+    pub async fn get(
+        &self,
+        bucket: impl Into<String>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<Bytes>, ClientError> {
+        let request = GetRequest {
+            key: Bytes::copy_from_slice(key.as_ref()),
+            bucket: bucket.into(),
+        };
+        let answer: Result<GetResponse, _> = self.connection.call(self.paths.get, request).await;
+        match answer {
+            Ok(found) => Ok(Some(found.value)),
+            Err(error) if error.status().code() == Code::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes `value` the value of `key` in `bucket`.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    pub async fn put(
+        &self,
+        bucket: impl Into<String>,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+    ) -> Result<(), ClientError> {
+        let request = PutRequest {
+            key: Bytes::copy_from_slice(key.as_ref()),
+            bucket: bucket.into(),
+            value: value.into(),
+        };
+        let (bytes, bytes_max) = (request.value.len(), self.connection.options.value_bytes_max);
+        if bytes > bytes_max {
+            return Err(ClientError::InvalidInput(Status::invalid_argument(
+                format!("value has {bytes} bytes; this client sends at most {bytes_max}"),
+            )));
+        }
+        let _: PutResponse = self.connection.call(self.paths.put, request).await?;
+        Ok(())
+    }
+
+    /// Removes `key` from `bucket`. Removing what is not there succeeds.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    pub async fn delete(
+        &self,
+        bucket: impl Into<String>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<(), ClientError> {
+        let request = DeleteRequest {
+            key: Bytes::copy_from_slice(key.as_ref()),
+            bucket: bucket.into(),
+        };
+        let _: DeleteResponse = self.connection.call(self.paths.delete, request).await?;
+        Ok(())
+    }
+}
+
+/// How a cache node announces itself to a router.
+#[derive(Clone, Debug)]
+pub struct RouterClient {
+    connection: Connection,
+}
+
+impl RouterClient {
+    /// A client of the router at `address`, which connects when it is first used.
+    ///
+    /// # Errors
+    /// When `address` is not `http://host:port` or `https://host:port`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect(address: &str, options: &Options) -> Result<Self, InvalidAddress> {
+        Ok(Self {
+            connection: Connection::lazy(address, options)?,
+        })
+    }
+
+    /// The router's address.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.connection.address()
+    }
+
+    /// Asks for a share of the keys for the node at `node`. Asking again changes nothing.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    pub async fn join(&self, node: &Address) -> Result<(), ClientError> {
+        let request = JoinRequest {
+            address: node.to_string(),
+        };
+        let path = "/router_server.Router/Join";
+        let _: JoinResponse = self.connection.call(path, request).await?;
+        Ok(())
+    }
+
+    /// Gives back the share of the node at `node`. Giving back what it does not have succeeds.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    pub async fn leave(&self, node: &Address) -> Result<(), ClientError> {
+        let request = LeaveRequest {
+            address: node.to_string(),
+        };
+        let path = "/router_server.Router/Leave";
+        let _: LeaveResponse = self.connection.call(path, request).await?;
+        Ok(())
+    }
+}
