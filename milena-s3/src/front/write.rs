@@ -35,7 +35,10 @@ impl Front {
             modified_ms: self.clock.now().0,
             headers: Headers {
                 content_type: input.content_type,
-                content_encoding: input.content_encoding.as_deref().and_then(without_aws_chunked),
+                content_encoding: input
+                    .content_encoding
+                    .as_deref()
+                    .and_then(without_aws_chunked),
                 content_disposition: input.content_disposition,
                 content_language: input.content_language,
                 cache_control: input.cache_control,
