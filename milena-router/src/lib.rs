@@ -12,6 +12,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -90,9 +91,15 @@ impl Router {
     /// # Errors
     /// When it cannot start or cannot go on.
     pub async fn run(config: Config) -> Result<(), RunError> {
-        let mut router = Self::start(config).await?;
+        // First of all, so that a signal during the start finds somebody who heeds it.
+        let mut stop_requested = pin!(signals::stop_requested());
+        let mut router = tokio::select! {
+            biased;
+            requested = &mut stop_requested => return requested.map_err(RunError::Signals),
+            started = Self::start(config) => started?,
+        };
         tokio::select! {
-            requested = signals::stop_requested() => requested.map_err(RunError::Signals)?,
+            requested = stop_requested => requested.map_err(RunError::Signals)?,
             reason = router.grpc.failed() => return Err(RunError::Failed(reason)),
         }
         router.stop().await;

@@ -17,13 +17,15 @@ fn keys() -> Vec<String> {
     (0..60).map(|number| format!("key-{number}")).collect()
 }
 
-/// The node of `nodes` that owns `key` of bucket "b".
-fn owner<'a>(nodes: &'a [Node], key: &str) -> &'a Node {
+/// Gives the node of `nodes` that owns a key of bucket "b".
+fn owners<'a>(nodes: &'a [Node]) -> impl Fn(&str) -> &'a Node {
     let table = SlotTable::new(nodes.iter().map(|n| PlacedNode::new(n.address.as_str())));
-    let key = EntryKey::new("b", key.as_bytes()).unwrap();
-    let owner = table.owner(slot_of(&key)).unwrap();
-    let is_owner = |node: &&Node| node.address.as_str() == owner.id;
-    nodes.iter().find(is_owner).unwrap()
+    move |key| {
+        let key = EntryKey::new("b", key.as_bytes()).unwrap();
+        let owner = table.owner(slot_of(&key)).unwrap();
+        let is_owner = |node: &&Node| node.address.as_str() == owner.id;
+        nodes.iter().find(is_owner).unwrap()
+    }
 }
 
 #[tokio::test]
@@ -40,11 +42,12 @@ async fn without_a_node_the_answer_is_unavailable_and_says_why() {
 #[tokio::test]
 async fn each_key_goes_to_the_node_that_placement_gives() {
     let (cluster, nodes) = Cluster::start_with_nodes(3).await;
+    let owner_of = owners(&nodes);
     for key in keys() {
         cluster.client.put("b", &key, key.clone()).await.unwrap();
         let holders = nodes.iter().filter(|node| node.has("b", &key));
         let holders: Vec<_> = holders.map(|node| &node.address).collect();
-        assert_eq!(holders, [&owner(&nodes, &key).address], "{key}");
+        assert_eq!(holders, [&owner_of(&key).address], "{key}");
 
         let found = cluster.client.get("b", &key).await.unwrap();
         assert_eq!(found.as_deref(), Some(key.as_bytes()));
@@ -58,9 +61,10 @@ async fn when_a_node_leaves_the_others_take_over() {
     let (cluster, mut nodes) = Cluster::start_with_nodes(3).await;
     let gone = nodes.pop().unwrap();
     cluster.membership.leave(&gone.address).await.unwrap();
+    let owner_of = owners(&nodes);
     for key in keys() {
         cluster.client.put("b", &key, "v").await.unwrap();
-        assert!(owner(&nodes, &key).has("b", &key), "{key}");
+        assert!(owner_of(&key).has("b", &key), "{key}");
         assert!(!gone.has("b", &key), "{key}");
     }
 }
@@ -69,8 +73,11 @@ async fn when_a_node_leaves_the_others_take_over() {
 async fn a_node_that_was_killed_is_named_until_it_is_back_and_the_others_serve_on() {
     let (cluster, mut nodes) = Cluster::start_with_nodes(2).await;
     let keys = keys();
-    let of_the_first = |key: &&String| owner(&nodes, key).address == nodes[0].address;
-    let (lost, kept): (Vec<&String>, Vec<&String>) = keys.iter().partition(of_the_first);
+    let (lost, kept): (Vec<&String>, Vec<&String>) = {
+        let owner_of = owners(&nodes);
+        let of_the_first = |key: &&String| owner_of(key).address == nodes[0].address;
+        keys.iter().partition(of_the_first)
+    };
     for key in &keys {
         cluster.client.put("b", key, "v").await.unwrap();
     }
