@@ -1,1 +1,212 @@
 //! The Milena router: sends each key to the node that owns it.
+//!
+//! ```text
+//! gRPC ─▶ service ─▶ forward ─▶ the owner, by milena-client
+//!         decode     owner of the key, from membership
+//!         encode     deadline
+//! ```
+//!
+//! This file wires the parts, starts and stops them. A router keeps nothing: nodes join when they start,
+//! and again when a router that was away is back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use milena_client::Options;
+use milena_server::admin::{AdminServer, Readiness, Watched};
+use milena_server::clock::Clock;
+use milena_server::grpc::GrpcServer;
+use milena_server::rate_limit::RateLimit;
+use milena_server::signals;
+use tokio::runtime::Handle;
+
+pub mod config;
+pub mod error;
+pub mod forward;
+pub mod membership;
+pub mod metrics;
+pub mod service;
+
+use config::Config;
+use forward::Forward;
+use membership::Membership;
+use metrics::Metrics;
+use service::{Health, RouterService};
+
+/// How long calls in flight may take to finish once a stop was asked for.
+const STOP_GRACE: Duration = Duration::from_secs(20);
+
+/// A running router.
+#[derive(Debug)]
+pub struct Router {
+    grpc: GrpcServer,
+    admin: AdminServer,
+    health: Health,
+    shown: Arc<Shown>,
+}
+
+/// Why a router does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `LISTEN_ADDR` cannot be listened on.
+    #[error("LISTEN_ADDR {addr} cannot be listened on: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The port of `METRICS_PORT` cannot be listened on.
+    #[error("METRICS_PORT, {addr}, cannot be listened on: {source}")]
+    ListenForMetrics {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Why a router that started ended otherwise than by a stop.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system does not let the process handle signals.
+    #[error("signals cannot be handled: {0}")]
+    Signals(#[source] io::Error),
+    /// It could not serve any more.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Router {
+    /// Starts a router, serves until the process is asked to stop, and stops it.
+    ///
+    /// # Errors
+    /// When it cannot start or cannot go on.
+    pub async fn run(config: Config) -> Result<(), RunError> {
+        // First of all, so that a signal during the start finds somebody who heeds it.
+        let mut stop_requested = pin!(signals::stop_requested());
+        let mut router = tokio::select! {
+            biased;
+            requested = &mut stop_requested => return requested.map_err(RunError::Signals),
+            started = Self::start(config) => started?,
+        };
+        tokio::select! {
+            requested = stop_requested => requested.map_err(RunError::Signals)?,
+            reason = router.grpc.failed() => return Err(RunError::Failed(reason)),
+        }
+        router.stop().await;
+        Ok(())
+    }
+
+    /// Starts a router: its HTTP endpoint, then its gRPC listener.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::system();
+        let metrics = Arc::new(Metrics::new());
+        let node_options = Options {
+            value_bytes_max: config.value_bytes_max,
+            ..Options::default()
+        };
+        let membership = Arc::new(Membership::new(node_options, Handle::current()));
+        let shown = Arc::new(Shown {
+            metrics: Arc::clone(&metrics),
+            membership: Arc::clone(&membership),
+            draining: AtomicBool::new(false),
+        });
+        let service = RouterService {
+            forward: Forward::new(Arc::clone(&membership), Arc::clone(&metrics), clock.clone()),
+            membership,
+            rate_limit: RateLimit::new(config.rate_limit, &clock),
+            value_bytes_max: config.value_bytes_max,
+            metrics,
+            clock,
+        };
+        let (routes, health) = service::routes(service);
+
+        let watched = Arc::clone(&shown) as Arc<dyn Watched>;
+        let admin = AdminServer::start(config.metrics_addr, watched)
+            .await
+            .map_err(|source| StartError::ListenForMetrics {
+                addr: config.metrics_addr,
+                source,
+            })?;
+        tracing::info!(addr = %admin.addr(), "serving /metrics, /livez and /readyz");
+
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let grpc = GrpcServer::start(config.listen_addr, threads, routes)
+            .await
+            .map_err(|source| StartError::Listen {
+                addr: config.listen_addr,
+                source,
+            })?;
+        health.serving().await;
+        tracing::info!(addr = %grpc.addr(), "serving gRPC");
+        Ok(Self {
+            grpc,
+            admin,
+            health,
+            shown,
+        })
+    }
+
+    /// Where it listens for gRPC.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.grpc.addr()
+    }
+
+    /// Where it serves `/metrics`, `/livez` and `/readyz`.
+    #[must_use]
+    pub fn metrics_addr(&self) -> SocketAddr {
+        self.admin.addr()
+    }
+
+    /// Says that it is stopping, finishes the calls in flight (20 s at most) and stops.
+    pub async fn stop(self) {
+        self.shown.draining.store(true, Ordering::Relaxed);
+        self.health.not_serving().await;
+        tracing::info!("health is NOT_SERVING; finishing calls in flight");
+        if !self.grpc.stop(STOP_GRACE).await {
+            tracing::warn!(grace = ?STOP_GRACE, "calls were still in flight and were dropped");
+        }
+        self.admin.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What the HTTP endpoint shows.
+#[derive(Debug)]
+struct Shown {
+    metrics: Arc<Metrics>,
+    membership: Arc<Membership>,
+    draining: AtomicBool,
+}
+
+impl Watched for Shown {
+    fn metrics(&self) -> String {
+        let nodes = self.membership.members().count();
+        self.metrics.show_nodes(nodes);
+        self.metrics.encode()
+    }
+
+    /// Ready also without nodes: they have to get through to join.
+    fn readiness(&self) -> Readiness {
+        let ready = !self.draining.load(Ordering::Relaxed);
+        let state = if ready { "ready" } else { "stopping" };
+        let nodes = self.membership.members().count();
+        Readiness {
+            ready,
+            lines: vec![state.to_owned(), format!("nodes: {nodes}")],
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Each call goes to the node that owns the key, and its answer comes back as it is.
+//!
+//! Knows no messages and no status codes. A call never lasts longer than its deadline, whatever the
+//! node does.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_client::{Client, ClientError};
+use milena_cluster::key::EntryKey;
+use milena_server::clock::{Clock, Deadline};
+
+use crate::error::{Error, Result};
+use crate::membership::Membership;
+use crate::metrics::{Metrics, Op};
+
+/// Forwards calls to the members.
+#[derive(Debug)]
+pub struct Forward {
+    membership: Arc<Membership>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl Forward {
+    /// Forwards to the members of `membership`.
+    #[must_use]
+    pub fn new(membership: Arc<Membership>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Self {
+            membership,
+            metrics,
+            clock,
+        }
+    }
+
+    /// The value of `key`, or `None`.
+    ///
+    /// # Errors
+    /// When no node has joined, or what the owner answered.
+    pub async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Bytes>> {
+        self.to_owner(Op::Get, key, deadline, async |owner| {
+            owner.get(key.bucket(), key.key()).await
+        })
+        .await
+    }
+
+    /// Makes `value` the value of `key`.
+    ///
+    /// # Errors
+    /// When no node has joined, or what the owner answered.
+    pub async fn put(&self, key: &EntryKey, value: Bytes, deadline: Deadline) -> Result<()> {
+        self.to_owner(Op::Put, key, deadline, async |owner| {
+            owner.put(key.bucket(), key.key(), value).await
+        })
+        .await
+    }
+
+    /// Removes `key`.
+    ///
+    /// # Errors
+    /// When no node has joined, or what the owner answered.
+    pub async fn delete(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
+        self.to_owner(Op::Delete, key, deadline, async |owner| {
+            owner.delete(key.bucket(), key.key()).await
+        })
+        .await
+    }
+
+    async fn to_owner<T>(
+        &self,
+        op: Op,
+        key: &EntryKey,
+        deadline: Deadline,
+        call: impl AsyncFnOnce(Client) -> std::result::Result<T, ClientError>,
+    ) -> Result<T> {
+        let members = self.membership.members();
+        let owner = members.owner(key).ok_or(Error::NoNode)?;
+        let started = self.clock.monotonic();
+        let answer = call(owner.with_deadline(self.clock.until(deadline))).await;
+        self.metrics
+            .observe_forward(op, self.clock.monotonic() - started);
+        answer.map_err(Error::Node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use milena_client::{Address, Options};
+    use tokio::net::TcpListener;
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_never_answers_is_named_once_the_deadline_has_passed() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let node = format!("http://{}", silent.local_addr().unwrap());
+        let membership = Arc::new(Membership::new(Options::default(), Handle::current()));
+        membership
+            .join(&Address::parse(&node).unwrap())
+            .await
+            .unwrap();
+        let clock = Clock::system();
+        let forward = Forward::new(membership, Arc::default(), clock.clone());
+
+        let key = EntryKey::new("b", b"k").unwrap();
+        let deadline = clock.deadline_in(Duration::from_millis(50));
+        let error = forward.get(&key, deadline).await.unwrap_err();
+        assert_eq!(error.kind(), "node_deadline_exceeded");
+        assert!(error.to_string().starts_with(&node), "{error}");
+    }
+}

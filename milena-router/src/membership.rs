@@ -1,0 +1,219 @@
+//! Which nodes there are, and which of them owns a key.
+//!
+//! Readers take the current [`Members`] and keep it for as long as they like; a change makes a new one
+//! and swaps it in, whole. Changes wait for one another, readers for nobody.
+//!
+//! A node stays a member until it leaves, even when it cannot be reached: a request for one of its keys
+//! then fails, because no other node may answer for them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use milena_client::{Address, Client, Options};
+use milena_cluster::key::EntryKey;
+use milena_cluster::placement::{Node, SlotTable, slot_of};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use crate::error::{Error, Result};
+
+/// The most nodes that one router forwards to. With so many, a change takes about a second of CPU.
+pub const NODES_MAX: usize = 1_000;
+
+/// The nodes at one moment, and the slots each of them owns.
+#[derive(Debug)]
+pub struct Members {
+    table: SlotTable,
+    /// A client of each node, in the order of `table.nodes()`.
+    clients: Vec<Client>,
+}
+
+impl Members {
+    /// The client of the node that owns `key`; `None` when there are no nodes.
+    #[must_use]
+    pub fn owner(&self, key: &EntryKey) -> Option<&Client> {
+        let index = self.table.owner_index(slot_of(key))?;
+        Some(&self.clients[index])
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn has(&self, node: &Address) -> bool {
+        self.clients.iter().any(|client| client.address() == node)
+    }
+
+    /// The members with these clients. Takes up to a second of CPU.
+    fn of(mut clients: Vec<Client>) -> Self {
+        clients.sort_by(|a, b| a.address().cmp(b.address()));
+        let node = |client: &Client| Node::new(client.address().as_str());
+        let table = SlotTable::new(clients.iter().map(node));
+        Self { table, clients }
+    }
+}
+
+/// The current [`Members`], and how they change.
+#[derive(Debug)]
+pub struct Membership {
+    current: RwLock<Arc<Members>>,
+    /// Held while a change is made.
+    changing: Mutex<()>,
+    node_options: Options,
+    /// Where the connections to the nodes live: not on the thread that happened to serve the join.
+    runtime: Handle,
+}
+
+impl Membership {
+    /// No members. Connections to those that come follow `node_options` and live on `runtime`.
+    #[must_use]
+    pub fn new(node_options: Options, runtime: Handle) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(Members::of(Vec::new()))),
+            changing: Mutex::default(),
+            node_options,
+            runtime,
+        }
+    }
+
+    /// The members now.
+    #[must_use]
+    pub fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds `node`. A node that is there already keeps its connection.
+    ///
+    /// # Errors
+    /// When there are [`NODES_MAX`] nodes, or no connection to this one can be prepared.
+    pub async fn join(&self, node: &Address) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let before = self.members();
+        if before.has(node) {
+            return Ok(());
+        }
+        if before.count() == NODES_MAX {
+            return Err(Error::TooManyNodes(node.clone()));
+        }
+        let client = {
+            let _entered = self.runtime.enter();
+            Client::connect_to_node(node.as_str(), &self.node_options)?
+        };
+        let clients = before.clients.iter().cloned().chain([client]).collect();
+        let nodes = self.replace(clients).await?;
+        tracing::info!(%node, nodes, "a node joined");
+        Ok(())
+    }
+
+    /// Removes `node`. One that is not there changes nothing.
+    ///
+    /// # Errors
+    /// Only for a bug.
+    pub async fn leave(&self, node: &Address) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let before = self.members();
+        if !before.has(node) {
+            return Ok(());
+        }
+        let stays = |client: &&Client| client.address() != node;
+        let clients = before.clients.iter().filter(stays).cloned().collect();
+        let nodes = self.replace(clients).await?;
+        tracing::info!(%node, nodes, "a node left");
+        Ok(())
+    }
+
+    /// Swaps in the members with these clients; gives their number.
+    async fn replace(&self, clients: Vec<Client>) -> Result<usize> {
+        // Sharing out the slots of many nodes would hold up the calls that this thread serves.
+        let members = self
+            .runtime
+            .spawn_blocking(|| Members::of(clients))
+            .await
+            .map_err(|error| Error::InternalError(format!("sharing out the slots: {error}")))?;
+        let count = members.count();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        Membership::new(Options::default(), Handle::current())
+    }
+
+    fn address(number: usize) -> Address {
+        Address::parse(&format!("http://10.0.0.1:{}", 1_000 + number)).unwrap()
+    }
+
+    fn owner_of(members: &Members, key: &[u8]) -> Option<Address> {
+        let key = EntryKey::new("b", key).unwrap();
+        members.owner(&key).map(|client| client.address().clone())
+    }
+
+    #[tokio::test]
+    async fn the_owner_is_the_node_that_placement_gives() {
+        let membership = membership();
+        for number in [2, 0, 1] {
+            membership.join(&address(number)).await.unwrap();
+        }
+        let table = SlotTable::new((0..3).map(|number| Node::new(address(number).as_str())));
+        for key in 0..100_u8 {
+            let expected = table.owner(slot_of(&EntryKey::new("b", &[key]).unwrap()));
+            assert_eq!(
+                owner_of(&membership.members(), &[key]).unwrap().as_str(),
+                expected.unwrap().id
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn to_join_again_or_leave_again_changes_nothing() {
+        let membership = membership();
+        membership.join(&address(1)).await.unwrap();
+        let joined = membership.members();
+        membership.join(&address(1)).await.unwrap();
+        assert!(Arc::ptr_eq(&joined, &membership.members()));
+        membership.leave(&address(1)).await.unwrap();
+        let left = membership.members();
+        assert_eq!(left.count(), 0);
+        membership.leave(&address(1)).await.unwrap();
+        assert!(Arc::ptr_eq(&left, &membership.members()));
+    }
+
+    #[tokio::test]
+    async fn one_node_too_many_is_refused_and_a_member_is_not() {
+        let membership = membership();
+        let client = |number| {
+            Client::connect_to_node(address(number).as_str(), &Options::default()).unwrap()
+        };
+        *membership.current.write().unwrap() = Arc::new(Members {
+            table: SlotTable::new([]),
+            clients: (0..NODES_MAX).map(client).collect(),
+        });
+        let refused = membership.join(&address(NODES_MAX)).await.unwrap_err();
+        assert!(matches!(refused, Error::TooManyNodes(_)), "{refused:?}");
+        membership.join(&address(NODES_MAX - 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn joins_at_once_all_count() {
+        let membership = membership();
+        let joins: Vec<_> = (0..8).map(address).collect();
+        futures::future::join_all(joins.iter().map(|node| membership.join(node))).await;
+        assert_eq!(membership.members().count(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_reader_keeps_the_members_it_took() {
+        let membership = membership();
+        membership.join(&address(1)).await.unwrap();
+        let taken = membership.members();
+        membership.leave(&address(1)).await.unwrap();
+        assert_eq!(owner_of(&taken, b"k"), Some(address(1)));
+        assert_eq!(owner_of(&membership.members(), b"k"), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! The service `Router`: messages in, messages out.
+//!
+//! Checks what a message holds; everything behind it may rely on that. Join and Leave do not count
+//! against the rate limit: nodes must get through when callers are too many.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use milena_client::Address;
+use milena_cluster::key::EntryKey;
+use milena_protos::router_server::router_server::Router;
+use milena_protos::router_server::{
+    DeleteRequest, DeleteResponse, GetRequest, GetResponse, JoinRequest, JoinResponse,
+    LeaveRequest, LeaveResponse, PutRequest, PutResponse,
+};
+use milena_server::clock::Clock;
+use milena_server::rate_limit::RateLimit;
+use tonic::{Request, Response, Status};
+
+use super::deadline::deadline_of;
+use super::status::{outcome_of, status_of};
+use crate::error::{Error, Result};
+use crate::forward::Forward;
+use crate::membership::Membership;
+use crate::metrics::{Metrics, Op, Outcome};
+
+/// What the service needs.
+pub struct RouterService {
+    /// Where gets, puts and deletes go.
+    pub forward: Forward,
+    /// Where joins and leaves go.
+    pub membership: Arc<Membership>,
+    /// How many gets, puts and deletes are let through.
+    pub rate_limit: RateLimit,
+    /// The longest value that a put may have.
+    pub value_bytes_max: usize,
+    /// What happened is counted here.
+    pub metrics: Arc<Metrics>,
+    /// Counts down the deadlines.
+    pub clock: Clock,
+}
+
+#[tonic::async_trait]
+impl Router for RouterService {
+    async fn get(
+        &self,
+        request: Request<GetRequest>,
+    ) -> std::result::Result<Response<GetResponse>, Status> {
+        let deadline = deadline_of(request.metadata(), &self.clock);
+        let GetRequest { key, bucket } = request.into_inner();
+        self.answer(Op::Get, async {
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            let found = self.forward.get(&key, deadline).await?;
+            Ok(GetResponse {
+                successful: true,
+                value: found.ok_or(Error::KeyNotFound)?,
+            })
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        request: Request<PutRequest>,
+    ) -> std::result::Result<Response<PutResponse>, Status> {
+        let deadline = deadline_of(request.metadata(), &self.clock);
+        let PutRequest { key, bucket, value } = request.into_inner();
+        self.answer(Op::Put, async {
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            self.check_value(value.len())?;
+            self.forward.put(&key, value, deadline).await?;
+            Ok(PutResponse { successful: true })
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> std::result::Result<Response<DeleteResponse>, Status> {
+        let deadline = deadline_of(request.metadata(), &self.clock);
+        let DeleteRequest { key, bucket } = request.into_inner();
+        self.answer(Op::Delete, async {
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            self.forward.delete(&key, deadline).await?;
+            Ok(DeleteResponse { successful: true })
+        })
+        .await
+    }
+
+    async fn join(
+        &self,
+        request: Request<JoinRequest>,
+    ) -> std::result::Result<Response<JoinResponse>, Status> {
+        self.answer(Op::Join, async {
+            let node = Address::parse(&request.get_ref().address)?;
+            self.membership.join(&node).await?;
+            Ok(JoinResponse { successful: true })
+        })
+        .await
+    }
+
+    async fn leave(
+        &self,
+        request: Request<LeaveRequest>,
+    ) -> std::result::Result<Response<LeaveResponse>, Status> {
+        self.answer(Op::Leave, async {
+            let node = Address::parse(&request.get_ref().address)?;
+            self.membership.leave(&node).await?;
+            Ok(LeaveResponse { successful: true })
+        })
+        .await
+    }
+}
+
+impl RouterService {
+    /// Waits for the answer, counts how it ended and puts it as the wire has it.
+    async fn answer<T>(
+        &self,
+        op: Op,
+        work: impl Future<Output = Result<T>>,
+    ) -> std::result::Result<Response<T>, Status> {
+        match work.await {
+            Ok(message) => {
+                self.metrics.count_request(op, Outcome::Ok);
+                Ok(Response::new(message))
+            }
+            Err(error) => {
+                self.metrics.count_request(op, outcome_of(&error));
+                self.metrics.count_error(&error);
+                Err(status_of(&error, &self.clock))
+            }
+        }
+    }
+
+    fn check_value(&self, bytes: usize) -> Result<()> {
+        let bytes_max = self.value_bytes_max;
+        if bytes > bytes_max {
+            return Err(Error::InvalidInput(format!(
+                "value has {bytes} bytes; expected at most {bytes_max} (MAX_VALUE_BYTES)"
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The router as its callers, its nodes and its operator see it.
+
+#![expect(clippy::unwrap_used, reason = "in a test, to panic is to fail")]
+
+mod life;
+mod routing;
+mod support;

@@ -1,0 +1,178 @@
+//! Cache nodes that are a map, and the one-process cluster of a router and some of them.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_client::{Address, Client, Options, RouterClient};
+use milena_protos::cache_server::cache_server::{Cache, CacheServer};
+use milena_protos::cache_server::{
+    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+};
+use milena_router::Router;
+use milena_router::config::Config;
+use milena_server::grpc::{GrpcServer, MESSAGE_OVERHEAD_BYTES_MAX};
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// A router on ports of its own.
+pub(crate) struct Cluster {
+    pub(crate) router: Router,
+    pub(crate) client: Client,
+    pub(crate) membership: RouterClient,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub(crate) async fn start_with(rate_limit: Option<NonZeroU32>) -> Self {
+        let router = Router::start(Config {
+            listen_addr: any_port(),
+            metrics_addr: any_port(),
+            rate_limit,
+            value_bytes_max: Options::VALUE_BYTES_MAX,
+        })
+        .await
+        .unwrap();
+        let options = Options {
+            // So that the router's own limit is what refuses.
+            value_bytes_max: 2 * Options::VALUE_BYTES_MAX,
+            ..Options::default()
+        };
+        let address = format!("http://{}", router.addr());
+        Self {
+            client: Client::connect_with(&address, &options).unwrap(),
+            membership: RouterClient::connect(&address, &options).unwrap(),
+            router,
+        }
+    }
+
+    /// A cluster of so many nodes, all joined.
+    pub(crate) async fn start_with_nodes(count: usize) -> (Self, Vec<Node>) {
+        let cluster = Self::start().await;
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            let node = Node::start().await;
+            cluster.membership.join(&node.address).await.unwrap();
+            nodes.push(node);
+        }
+        (cluster, nodes)
+    }
+}
+
+/// A cache node that is a map.
+pub(crate) struct Node {
+    pub(crate) address: Address,
+    entries: Arc<Entries>,
+    server: GrpcServer,
+}
+
+/// What a node holds. Some buckets are special, see [`Entries::ask`].
+pub(crate) struct Entries {
+    map: Mutex<HashMap<(String, Bytes), Bytes>>,
+    /// A permit for each call that came for the bucket "gated".
+    pub(crate) gated: Semaphore,
+    /// A permit for each of them that may go on.
+    pub(crate) gate: Semaphore,
+}
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        Self::start_on(any_port()).await
+    }
+
+    pub(crate) async fn start_on(addr: SocketAddr) -> Self {
+        let entries = Arc::new(Entries {
+            map: Mutex::default(),
+            gated: Semaphore::new(0),
+            gate: Semaphore::new(0),
+        });
+        let service = CacheServer::from_arc(Arc::clone(&entries))
+            .max_decoding_message_size(Options::VALUE_BYTES_MAX + MESSAGE_OVERHEAD_BYTES_MAX);
+        let server = GrpcServer::start(addr, NonZeroUsize::MIN, Routes::new(service))
+            .await
+            .unwrap();
+        Self {
+            address: Address::parse(&format!("http://{}", server.addr())).unwrap(),
+            entries,
+            server,
+        }
+    }
+
+    pub(crate) fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    pub(crate) fn has(&self, bucket: &str, key: &str) -> bool {
+        let id = (bucket.to_owned(), Bytes::copy_from_slice(key.as_bytes()));
+        self.entries.map.lock().unwrap().contains_key(&id)
+    }
+
+    /// Takes the node away without a farewell, its connections too; gives where it was.
+    pub(crate) async fn kill(self) -> SocketAddr {
+        let addr = self.server.addr();
+        self.server.stop(Duration::ZERO).await;
+        addr
+    }
+}
+
+impl Entries {
+    /// "silent" is never answered, "gated" when the test says so, "refusing" with a refusal.
+    async fn ask(&self, bucket: &str) -> Result<(), Status> {
+        match bucket {
+            "silent" => std::future::pending().await,
+            "gated" => {
+                self.gated.add_permits(1);
+                self.gate.acquire().await.unwrap().forget();
+                Ok(())
+            }
+            "refusing" => Err(Status::with_error_details(
+                Code::ResourceExhausted,
+                "the node's own words",
+                ErrorDetails::with_retry_info(Some(Duration::from_millis(123))),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Cache for Entries {
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let GetRequest { key, bucket } = request.into_inner();
+        self.ask(&bucket).await?;
+        let value = self.map.lock().unwrap().get(&(bucket, key)).cloned();
+        Ok(Response::new(GetResponse {
+            successful: true,
+            value: value.ok_or_else(|| Status::not_found("not here"))?,
+        }))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let PutRequest { key, bucket, value } = request.into_inner();
+        self.ask(&bucket).await?;
+        self.map.lock().unwrap().insert((bucket, key), value);
+        Ok(Response::new(PutResponse { successful: true }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let DeleteRequest { key, bucket } = request.into_inner();
+        self.ask(&bucket).await?;
+        self.map.lock().unwrap().remove(&(bucket, key));
+        Ok(Response::new(DeleteResponse { successful: true }))
+    }
+}
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
