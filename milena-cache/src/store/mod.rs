@@ -12,6 +12,7 @@ use milena_server::clock::{Deadline, UnixMillis};
 use crate::error::Result;
 
 pub mod contract;
+pub mod disk;
 
 /// A value and what has to travel with it from tier to tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
