@@ -96,5 +96,5 @@ impl Error {
     }
 }
 
-/// A result whose error is [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// A result whose error is [`Error`], unless it says otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,6 +1,284 @@
 //! The Milena cache node.
+//!
+//! ```text
+//!   gRPC ─▶ service ─▶ operation ─▶ memory ▸ disk ▸ s3
+//!           decode     tier order    a hit is promoted leftward,
+//!           encode     single-flight a write goes to all
+//! ```
+//!
+//! This file wires the parts, starts them in order and stops them in order. gRPC is served on threads of its
+//! own, one current-thread runtime each; what waits for disk and S3, and all else, runs on the runtime that
+//! [`Node::start`] is called on, so that it never delays a hit.
 
+pub mod config;
 pub mod error;
 pub mod metrics;
 pub mod operation;
+pub mod service;
 pub mod store;
+
+mod membership;
+mod watch;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_server::admin::AdminServer;
+use milena_server::clock::Clock;
+use milena_server::grpc::GrpcServer;
+use milena_server::rate_limit::RateLimit;
+use milena_server::signals;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use self::config::Config;
+use self::membership::{Advertised, Membership};
+use self::metrics::Metrics;
+use self::operation::{Limits, Operation, Tier};
+use self::service::cache::CacheService;
+use self::store::Store;
+use self::store::disk::DiskStore;
+use self::store::memory::MemoryStore;
+use self::store::s3::S3Store;
+use self::watch::Watch;
+
+/// How long calls in flight have to finish when the node stops.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Between two sweeps of the memory tier for entries whose time has passed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Entries that one hold of the memory tier's lock may look at: tens of microseconds.
+const SWEEP_STEP_ENTRIES: usize = 512;
+
+/// A sweep looks at one in so many entries, so that all are looked at within a minute or so.
+const SWEEP_SHARE: usize = 64;
+
+/// The gRPC service whose health is reported, beside that of the whole server (an empty name).
+const SERVICE_NAME: &str = "cache_server.Cache";
+
+/// A running cache node.
+pub struct Node {
+    grpc: GrpcServer,
+    admin: AdminServer,
+    operation: Operation,
+    disk: Option<Arc<DiskStore>>,
+    watch: Arc<Watch>,
+    health: HealthReporter,
+    /// Joins and leaves the routers; stopped first.
+    memberships: Background,
+    /// Watches and sweeps; stopped last.
+    upkeep: Background,
+}
+
+/// Tasks that run until they are told to stop.
+#[derive(Default)]
+struct Background {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Background {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Why a node could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// `LISTEN_ADDR` cannot be listened on.
+    #[error("gRPC cannot listen on {0} (LISTEN_ADDR): {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// `METRICS_PORT` cannot be listened on.
+    #[error("metrics cannot listen on {0} (METRICS_PORT): {1}")]
+    ListenMetrics(SocketAddr, #[source] std::io::Error),
+    /// The disk tier cannot be used, and serving without it would hide a mistake.
+    #[error("the disk tier cannot be opened (DISK_PATH): {0}")]
+    Disk(#[source] store::disk::OpenError),
+    /// Signals cannot be handled.
+    #[error("signals cannot be handled: {0}")]
+    Signals(#[source] std::io::Error),
+    /// Serving ended by itself.
+    #[error("serving ended: {0}")]
+    Serving(String),
+}
+
+impl Node {
+    /// Starts a node, serves until SIGTERM or Ctrl+C, and stops it.
+    ///
+    /// # Errors
+    /// When it cannot start, or ends by itself.
+    pub async fn run(config: Config) -> Result<(), NodeError> {
+        let mut node = Self::start(config, Clock::system()).await?;
+        let ended = tokio::select! {
+            signalled = signals::stop_requested() => signalled.map_err(NodeError::Signals),
+            reason = node.grpc.failed() => Err(NodeError::Serving(reason)),
+        };
+        node.stop().await;
+        ended
+    }
+
+    /// Starts the parts in order: S3 client, tiers, metrics, gRPC, routers. Waits neither for S3 nor for a
+    /// router nor for what the disk holds.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on or the disk tier cannot be used.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, NodeError> {
+        let metrics = Arc::new(Metrics::new());
+        let s3 = Arc::new(S3Store::new(config.s3.clone(), clock.clone()).await);
+        tracing::info!(
+            bucket = config.s3.bucket,
+            endpoint = config.s3.endpoint,
+            "S3 client ready"
+        );
+
+        let memory = Arc::new(MemoryStore::new(config.memory, clock.clone()));
+        let disk = open_disk(&config, &clock).await?;
+        let mut copies: Vec<(&'static str, Arc<dyn Store>)> = vec![("memory", memory.clone())];
+        copies.extend(
+            disk.iter()
+                .map(|disk| ("disk", Arc::clone(disk) as Arc<dyn Store>)),
+        );
+        let durable: (&'static str, Arc<dyn Store>) = ("s3", s3);
+        let watched = copies.iter().chain([&durable]).cloned();
+        let watch = Arc::new(Watch::new(watched, &metrics, clock.clone()));
+        let tier = |(name, store)| Tier::new(name, store, &metrics);
+        let limits = Limits {
+            copy_life: config.copy_life,
+            durable_timeout: config.s3.timeout,
+        };
+        let operation = Operation::new(
+            copies.into_iter().map(tier).collect(),
+            tier(durable),
+            limits,
+            clock.clone(),
+            Arc::clone(&metrics),
+            Handle::current(),
+        );
+        tracing::info!(disk = disk.is_some(), "tiers open");
+
+        let admin = AdminServer::start(config.metrics_addr, Arc::clone(&watch) as _)
+            .await
+            .map_err(|error| NodeError::ListenMetrics(config.metrics_addr, error))?;
+        tracing::info!(addr = %admin.addr(), "metrics listening");
+
+        let rate_limit = RateLimit::new(config.rate_limit, &clock);
+        let service = CacheService::new(
+            operation.clone(),
+            rate_limit,
+            config.value_bytes_max,
+            Arc::clone(&metrics),
+            clock.clone(),
+        );
+        let (routes, health) = service::routes(service);
+        health
+            .set_service_status(SERVICE_NAME, ServingStatus::Serving)
+            .await;
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let grpc = GrpcServer::start(config.listen_addr, threads, routes)
+            .await
+            .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
+        tracing::info!(addr = %grpc.addr(), "gRPC listening");
+
+        let memberships = Background::default();
+        let advertised = Advertised::new(config.advertise_addr, grpc.addr());
+        for router in &config.routers {
+            let joined = metrics.joined_routers.clone();
+            let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
+            memberships
+                .tasks
+                .spawn(membership.run(memberships.stop.clone()));
+        }
+        let upkeep = Background::default();
+        upkeep
+            .tasks
+            .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
+        upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
+        Ok(Self {
+            grpc,
+            admin,
+            operation,
+            disk,
+            watch,
+            health,
+            memberships,
+            upkeep,
+        })
+    }
+
+    /// Where gRPC is served.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.grpc.addr()
+    }
+
+    /// Where metrics and health are shown.
+    #[must_use]
+    pub fn metrics_addr(&self) -> SocketAddr {
+        self.admin.addr()
+    }
+
+    /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
+    pub async fn stop(self) {
+        self.watch.drain();
+        for service in ["", SERVICE_NAME] {
+            self.health
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
+        }
+        tracing::info!("not ready any more");
+        self.memberships.stop().await;
+        if !self.grpc.stop(FINISH_TIMEOUT).await {
+            tracing::warn!(timeout = ?FINISH_TIMEOUT, "calls were still in flight and were cut off");
+        }
+        if tokio::time::timeout(FINISH_TIMEOUT, self.operation.finish())
+            .await
+            .is_err()
+        {
+            tracing::warn!(timeout = ?FINISH_TIMEOUT, "S3 was still being waited for");
+        }
+        tracing::info!("gRPC stopped");
+        self.upkeep.stop().await;
+        if let Some(disk) = self.disk {
+            match disk.close().await {
+                Ok(()) => tracing::info!("disk tier closed"),
+                Err(error) => tracing::error!(%error, "the disk tier could not be closed cleanly"),
+            }
+        }
+        self.admin.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<DiskStore>>, NodeError> {
+    let Some(disk) = &config.disk else {
+        return Ok(None);
+    };
+    let store = DiskStore::open(disk.clone(), clock.clone())
+        .await
+        .map_err(NodeError::Disk)?;
+    Ok(Some(store))
+}
+
+/// Frees what has expired in memory without being read, a share of it at a time.
+async fn sweep(memory: Arc<MemoryStore>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
+        .await
+        .is_some()
+    {
+        let entries = usize::try_from(memory.stats().entries).unwrap_or(usize::MAX);
+        for _ in 0..=(entries / SWEEP_SHARE / SWEEP_STEP_ENTRIES) {
+            memory.sweep(SWEEP_STEP_ENTRIES);
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -67,8 +67,8 @@ pub struct Metrics {
     durations: [Histogram; OPS.len()],
     /// Gets that no tier could answer.
     pub misses: IntCounter,
-    /// 1 while joined to a router.
-    pub router_joined: IntGauge,
+    /// Routers that know of this node.
+    pub joined_routers: IntGauge,
     families: Families,
 }
 
@@ -83,6 +83,8 @@ pub struct TierMetrics {
     pub invalidations: IntCounter,
     /// Calls to this tier that failed.
     pub failures: IntCounter,
+    /// 1 while the tier says that it serves.
+    pub up: IntGauge,
     durations: [Histogram; OPS.len()],
     evicted_for_entries: IntCounter,
     evicted_for_bytes: IntCounter,
@@ -128,7 +130,7 @@ impl Metrics {
             errors: Error::KINDS.map(|kind| label(&families.errors, kind)),
             durations: OPS.map(|op| families.durations.with_label_values(&[op, ALL_TIERS])),
             misses: families.misses.clone(),
-            router_joined: families.router_joined.clone(),
+            joined_routers: families.joined_routers.clone(),
             families,
             registry,
         }
@@ -191,7 +193,7 @@ struct Families {
     errors: IntCounterVec,
     durations: HistogramVec,
     misses: IntCounter,
-    router_joined: IntGauge,
+    joined_routers: IntGauge,
     hits: IntCounterVec,
     promotions: IntCounterVec,
     invalidations: IntCounterVec,
@@ -199,6 +201,7 @@ struct Families {
     evictions: IntCounterVec,
     expirations: IntCounterVec,
     damaged: IntCounterVec,
+    up: IntGaugeVec,
     bytes: IntGaugeVec,
     entries: IntGaugeVec,
 }
@@ -230,9 +233,9 @@ impl Families {
                     "Gets that no tier could answer",
                 ),
             ),
-            router_joined: registered(
+            joined_routers: registered(
                 registry,
-                IntGauge::new("milena_router_joined", "Routers that know of this node"),
+                IntGauge::new("milena_routers_joined", "Routers that know of this node"),
             ),
             hits: counters(
                 "milena_cache_hits_total",
@@ -269,6 +272,7 @@ impl Families {
                 "Records found damaged, and dropped",
                 &["tier"],
             ),
+            up: gauges("milena_tier_up", "1 while a tier says that it serves"),
             bytes: gauges(
                 "milena_tier_bytes",
                 "Bytes that a tier holds; 0 for S3, which is not counted",
@@ -286,6 +290,7 @@ impl Families {
             promotions: self.promotions.with_label_values(&[tier]),
             invalidations: self.invalidations.with_label_values(&[tier]),
             failures: self.failures.with_label_values(&[tier]),
+            up: self.up.with_label_values(&[tier]),
             durations: OPS.map(|op| self.durations.with_label_values(&[op, tier])),
             evicted_for_entries: self.evictions.with_label_values(&[tier, "entries"]),
             evicted_for_bytes: self.evictions.with_label_values(&[tier, "bytes"]),

@@ -24,6 +24,8 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Code, Status};
 
+use crate::clock::{Clock, Deadline};
+
 /// Accepted connections that may wait for one worker; beyond that, the kernel's backlog holds them.
 const HANDOVER_CONNECTIONS_MAX: usize = 64;
 
@@ -199,5 +201,61 @@ fn refuse_over_long_message<B: Default>(response: http::Response<B>) -> http::Re
             Status::invalid_argument(status.message()).into_http()
         }
         _ => response,
+    }
+}
+
+/// By when the caller wants its answer: `grpc-timeout`, counted from now. `None` if it did not say, or not in
+/// gRPC's form of up to eight digits and a unit.
+pub fn deadline_of<T>(request: &tonic::Request<T>, clock: &Clock) -> Option<Deadline> {
+    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
+    parse_timeout(text).map(|timeout| clock.deadline_in(timeout))
+}
+
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(
+            parse_timeout("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3_600))
+        );
+        for wrong in ["", "S", "1", "123456789S", "-1S", "1é", "+1S"] {
+            assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_an_invalid_argument() {
+        let over_long: http::Response<()> = Status::out_of_range("message too large").into_http();
+        let status =
+            Status::from_header_map(refuse_over_long_message(over_long).headers()).unwrap();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::InvalidArgument, "message too large")
+        );
+        let missing: http::Response<()> = Status::not_found("no").into_http();
+        let status = Status::from_header_map(refuse_over_long_message(missing).headers()).unwrap();
+        assert_eq!(status.code(), Code::NotFound);
     }
 }

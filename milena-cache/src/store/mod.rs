@@ -12,6 +12,7 @@ use milena_server::clock::{Deadline, UnixMillis};
 use crate::error::Result;
 
 pub mod contract;
+pub mod disk;
 pub mod memory;
 pub mod s3;
 

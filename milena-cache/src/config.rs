@@ -1,0 +1,538 @@
+//! From the raw environment to a checked [`Config`].
+//!
+//! The settings below are the one place where names, defaults and meanings stand: `--help`, the errors,
+//! `--check-config` and the README's table follow them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use milena_client::Address;
+use milena_server::logging::{LOG_FORMAT, LOG_LEVEL, LogFormat, LogLevel, Logging};
+use milena_server::program::Checked;
+use milena_server::rate_limit;
+use milena_server::settings::{
+    EXPECTED_BYTES, EXPECTED_DURATION, Mistakes, Presence, Raw, Setting, parse_bytes,
+    parse_duration,
+};
+
+use crate::store::disk::{DiskConfig, DiskSync, boot_id};
+use crate::store::memory::MemoryConfig;
+use crate::store::s3::{S3Config, S3Credentials};
+
+/// The greatest `MAX_VALUE_BYTES`: 1 GiB. A unary value is in memory as a whole, more than once.
+const VALUE_BYTES_LIMIT: u64 = 1 << 30;
+
+/// The longest `S3_PREFIX`, in bytes, so that bucket and hash always fit into S3's 1,024.
+const PREFIX_BYTES_MAX: usize = 512;
+
+/// Everything a node has to be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where gRPC is served (`LISTEN_ADDR`); port 0 is any free one.
+    pub listen_addr: SocketAddr,
+    /// What routers are told (`ADVERTISE_ADDR`); `None`: derived from `listen_addr`.
+    pub advertise_addr: Option<Address>,
+    /// The routers to join (`ROUTER_ADDR`); none is a node on its own.
+    pub routers: Vec<Address>,
+    /// Where metrics and health are shown (`METRICS_PORT`).
+    pub metrics_addr: SocketAddr,
+    /// The memory tier.
+    pub memory: MemoryConfig,
+    /// The disk tier; `None`: the node goes without.
+    pub disk: Option<DiskConfig>,
+    /// The S3 tier.
+    pub s3: S3Config,
+    /// How long a local copy may be served without asking S3 again (`TTL_SECONDS`).
+    pub copy_life: Duration,
+    /// The longest value of a put or get, in bytes (`MAX_VALUE_BYTES`).
+    pub value_bytes_max: usize,
+    /// Requests per second, if there is a limit (`RATE_LIMIT`).
+    pub rate_limit: Option<NonZeroU32>,
+}
+
+/// Every setting of the node, in the order in which `--help` shows them.
+pub static SETTINGS: [&Setting; 21] = [
+    &LISTEN_ADDR,
+    &ROUTER_ADDR,
+    &LRU_SIZE,
+    &TTL_SECONDS,
+    &METRICS_PORT,
+    &AWS_REGION,
+    &S3_BUCKET,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+    &ADVERTISE_ADDR,
+    &LRU_MAX_BYTES,
+    &EVICTION_POLICY,
+    &DISK_PATH,
+    &DISK_MAX_BYTES,
+    &DISK_SYNC,
+    &WRITE_MODE,
+    &S3_ENDPOINT,
+    &S3_PREFIX,
+    &S3_TIMEOUT,
+    &MAX_VALUE_BYTES,
+    &RATE_LIMIT,
+];
+
+static LISTEN_ADDR: Setting = Setting {
+    name: "LISTEN_ADDR",
+    also: &[],
+    presence: Presence::Required,
+    expected: "an IP address and a port such as 0.0.0.0:50051",
+    example: "0.0.0.0:50051",
+    help: "Where to serve gRPC",
+};
+static ROUTER_ADDR: Setting = Setting {
+    name: "ROUTER_ADDR",
+    also: &[],
+    presence: Presence::Required,
+    expected: "http://host:port, several separated by commas, or none",
+    example: "http://router:50050",
+    help: "The router to join; several separated by commas; none for a node on its own",
+};
+static LRU_SIZE: Setting = Setting {
+    name: "LRU_SIZE",
+    also: &[],
+    presence: Presence::Required,
+    expected: "a number of entries, 1 or more",
+    example: "100000",
+    help: "Entries that memory may hold",
+};
+static TTL_SECONDS: Setting = Setting {
+    name: "TTL_SECONDS",
+    also: &[],
+    presence: Presence::Required,
+    expected: "a number of seconds, 1 or more",
+    example: "3600",
+    help: "How long a local copy is served before S3 is asked again",
+};
+static METRICS_PORT: Setting = Setting {
+    name: "METRICS_PORT",
+    also: &[],
+    presence: Presence::Required,
+    expected: "a port, 0 to 65535 (0: any free one)",
+    example: "9100",
+    help: "Where /metrics, /livez and /readyz are shown, over HTTP",
+};
+static AWS_REGION: Setting = Setting {
+    name: "AWS_REGION",
+    also: &[],
+    presence: Presence::Required,
+    expected: "a region's name",
+    example: "eu-central-1",
+    help: "The region of the S3 bucket",
+};
+static S3_BUCKET: Setting = Setting {
+    name: "S3_BUCKET",
+    also: &[],
+    presence: Presence::Required,
+    expected: "an S3 bucket's name: 3 to 63 of a-z 0-9 . -",
+    example: "my-cache",
+    help: "The S3 bucket that holds every entry",
+};
+static ADVERTISE_ADDR: Setting = Setting {
+    name: "ADVERTISE_ADDR",
+    also: &[],
+    presence: Presence::Optional("LISTEN_ADDR, or the address that routes to the router"),
+    expected: "http://host:port or https://host:port",
+    example: "http://10.0.0.5:50051",
+    help: "The address that routers are told",
+};
+static LRU_MAX_BYTES: Setting = Setting {
+    name: "LRU_MAX_BYTES",
+    also: &[],
+    presence: Presence::Default("256MiB"),
+    expected: EXPECTED_BYTES,
+    example: "4GiB",
+    help: "Bytes that memory may hold",
+};
+static EVICTION_POLICY: Setting = Setting {
+    name: "EVICTION_POLICY",
+    also: &[],
+    presence: Presence::Default("lru"),
+    expected: "lru",
+    example: "lru",
+    help: "Which entries leave memory first",
+};
+static DISK_PATH: Setting = Setting {
+    name: "DISK_PATH",
+    also: &[],
+    presence: Presence::Default("milena-data"),
+    expected: "a directory, or none",
+    example: "/var/lib/milena",
+    help: "Where the disk tier keeps its files; none for no disk tier",
+};
+static DISK_MAX_BYTES: Setting = Setting {
+    name: "DISK_MAX_BYTES",
+    also: &[],
+    presence: Presence::Default("10GiB"),
+    expected: "a size of 16MiB or more, such as 10GiB (units B, KiB, MiB, GiB, TiB, KB, MB, GB, TB)",
+    example: "100GiB",
+    help: "Bytes that the disk tier's files may take",
+};
+static DISK_SYNC: Setting = Setting {
+    name: "DISK_SYNC",
+    also: &[],
+    presence: Presence::Default("os"),
+    expected: "os or always",
+    example: "always",
+    help: "When the disk tier acknowledges: os (survives a crash of the node) or always (survives a power loss)",
+};
+static WRITE_MODE: Setting = Setting {
+    name: "WRITE_MODE",
+    also: &[],
+    presence: Presence::Default("write-through"),
+    expected: "write-through",
+    example: "write-through",
+    help: "When a put is acknowledged: write-through (once it is in S3)",
+};
+static S3_ENDPOINT: Setting = Setting {
+    name: "S3_ENDPOINT",
+    also: &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+    presence: Presence::Optional("AWS"),
+    expected: "http://host:port or https://host",
+    example: "http://127.0.0.1:9000",
+    help: "An S3-compatible store to use instead of AWS",
+};
+static S3_PREFIX: Setting = Setting {
+    name: "S3_PREFIX",
+    also: &[],
+    presence: Presence::Optional("none"),
+    expected: "up to 512 of A-Z a-z 0-9 . _ - and / not doubled and not in front",
+    example: "cache/",
+    help: "What the name of every S3 object begins with",
+};
+static S3_TIMEOUT: Setting = Setting {
+    name: "S3_TIMEOUT",
+    also: &[],
+    presence: Presence::Default("10s"),
+    expected: EXPECTED_DURATION,
+    example: "5s",
+    help: "How long S3 may take for one operation, retries included",
+};
+static MAX_VALUE_BYTES: Setting = Setting {
+    name: "MAX_VALUE_BYTES",
+    also: &[],
+    presence: Presence::Default("16MiB"),
+    expected: "a size up to 1GiB, such as 16MiB (units B, KiB, MiB, GiB, KB, MB, GB)",
+    example: "64MiB",
+    help: "The longest value of a put or get",
+};
+static RATE_LIMIT: Setting = Setting {
+    name: "RATE_LIMIT",
+    also: &[],
+    presence: Presence::Default("off"),
+    expected: rate_limit::EXPECTED,
+    example: "50000",
+    help: "Requests per second; beyond it they are refused",
+};
+
+impl Config {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn read(mut raw: Raw) -> Result<Checked<Self>, Mistakes> {
+        let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse::<SocketAddr>().ok());
+        let routers = raw.read(&ROUTER_ADDR, parse_routers);
+        let entries_max = raw.read(&LRU_SIZE, positive);
+        let copy_seconds = raw.read(&TTL_SECONDS, positive);
+        let metrics_port = raw.read(&METRICS_PORT, |text| text.parse::<u16>().ok());
+        let region = raw.read(&AWS_REGION, parse_region);
+        let bucket = raw.read(&S3_BUCKET, parse_s3_bucket);
+        let level = raw.read(&LOG_LEVEL, LogLevel::parse);
+        let format = raw.read(&LOG_FORMAT, LogFormat::parse);
+        let advertise_addr = raw.read(&ADVERTISE_ADDR, |text| Address::parse(text).ok());
+        let memory_bytes_max = raw.read(&LRU_MAX_BYTES, parse_bytes);
+        raw.read(&EVICTION_POLICY, |text| (text == "lru").then_some(()));
+        let disk_path = raw.read(&DISK_PATH, |text| {
+            Some((text != "none").then(|| PathBuf::from(text)))
+        });
+        let disk_bytes_max = raw.read(&DISK_MAX_BYTES, parse_disk_bytes);
+        let disk_sync = raw.read(&DISK_SYNC, parse_disk_sync);
+        raw.read(&WRITE_MODE, |text| (text == "write-through").then_some(()));
+        let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
+        let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
+        let timeout = raw.read(&S3_TIMEOUT, |text| {
+            parse_duration(text).filter(|time| !time.is_zero())
+        });
+        let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes);
+        let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
+
+        let effective = raw.into_result()?;
+        // Without a mistake, whatever is required or has a default has a value.
+        let checked = || -> Option<(Self, Logging)> {
+            let listen_addr = listen_addr?;
+            let (disk_bytes_max, disk_sync) = (disk_bytes_max?, disk_sync?);
+            let value_bytes_max = value_bytes_max?;
+            let config = Self {
+                listen_addr,
+                advertise_addr,
+                routers: routers?,
+                metrics_addr: SocketAddr::new(metrics_ip(listen_addr.ip()), metrics_port?),
+                memory: MemoryConfig {
+                    entries_max: usize::try_from(entries_max?).unwrap_or(usize::MAX),
+                    bytes_max: memory_bytes_max?,
+                },
+                disk: disk_path?
+                    .map(|path| DiskConfig::new(path, disk_bytes_max, disk_sync, boot_id())),
+                s3: S3Config {
+                    region: region?,
+                    bucket: bucket?,
+                    endpoint,
+                    prefix,
+                    timeout: timeout?,
+                    value_bytes_max,
+                    credentials: S3Credentials::Chain,
+                },
+                copy_life: Duration::from_secs(copy_seconds?),
+                value_bytes_max: usize::try_from(value_bytes_max).ok()?,
+                rate_limit: rate_limit?,
+            };
+            Some((
+                config,
+                Logging {
+                    level: level?,
+                    format: format?,
+                },
+            ))
+        };
+        let (config, logging) = checked().expect("every setting was read without a mistake");
+        Ok(Checked {
+            config,
+            effective,
+            logging,
+        })
+    }
+}
+
+fn positive(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number > 0)
+}
+
+/// `none`, or addresses separated by commas.
+fn parse_routers(text: &str) -> Option<Vec<Address>> {
+    if text == "none" {
+        return Some(Vec::new());
+    }
+    text.split(',')
+        .map(|address| Address::parse(address.trim()).ok())
+        .collect()
+}
+
+fn parse_region(text: &str) -> Option<String> {
+    let sound = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    sound.then(|| text.to_owned())
+}
+
+/// S3's own rule: 3 to 63 of `a-z 0-9 . -`, a letter or digit at both ends. Older buckets and other stores
+/// also have capitals and underscores.
+fn parse_s3_bucket(text: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    let sound = (3..=63).contains(&text.len())
+        && text.chars().all(allowed)
+        && text.starts_with(ends)
+        && text.ends_with(ends);
+    sound.then(|| text.to_owned())
+}
+
+fn parse_prefix(text: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    let sound = text.len() <= PREFIX_BYTES_MAX
+        && text.chars().all(allowed)
+        && !text.starts_with('/')
+        && !text.contains("//")
+        && text
+            .split('/')
+            .all(|segment| segment != "." && segment != "..");
+    sound.then(|| text.to_owned())
+}
+
+fn parse_endpoint(text: &str) -> Option<String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))?;
+    let sound = !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace);
+    sound.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn parse_disk_bytes(text: &str) -> Option<u64> {
+    parse_bytes(text).filter(|bytes| *bytes >= DiskConfig::MAX_BYTES_MIN)
+}
+
+fn parse_disk_sync(text: &str) -> Option<DiskSync> {
+    match text {
+        "os" => Some(DiskSync::Os),
+        "always" => Some(DiskSync::Always),
+        _ => None,
+    }
+}
+
+fn parse_value_bytes(text: &str) -> Option<u64> {
+    parse_bytes(text).filter(|bytes| (1..=VALUE_BYTES_LIMIT).contains(bytes))
+}
+
+/// Metrics are shown on every interface, but a node that serves only its own machine shows them only there.
+fn metrics_ip(listen_ip: IpAddr) -> IpAddr {
+    match listen_ip {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use milena_server::settings::{self, Invocation};
+
+    use super::*;
+
+    const REQUIRED: [(&str, &str); 7] = [
+        ("LISTEN_ADDR", "127.0.0.1:0"),
+        ("ROUTER_ADDR", "none"),
+        ("LRU_SIZE", "1000"),
+        ("TTL_SECONDS", "60"),
+        ("METRICS_PORT", "0"),
+        ("AWS_REGION", "us-east-1"),
+        ("S3_BUCKET", "cache"),
+    ];
+
+    fn read(environment: &[(&str, &str)]) -> Result<Checked<Config>, Mistakes> {
+        let lookup = |name: &str| {
+            environment
+                .iter()
+                .rev()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        let command = clap::Command::new("milena-cache");
+        match settings::parse(command, &SETTINGS, [OsString::from("milena-cache")], lookup) {
+            Invocation::Run(raw) => Config::read(raw),
+            other => panic!("expected a run, not {other:?}"),
+        }
+    }
+
+    fn with(changes: &[(&'static str, &'static str)]) -> Result<Config, Vec<String>> {
+        let environment = [&REQUIRED[..], changes].concat();
+        read(&environment)
+            .map(|checked| checked.config)
+            .map_err(|mistakes| mistakes.0)
+    }
+
+    #[test]
+    fn the_seven_required_are_enough() {
+        let config = with(&[]).unwrap();
+        assert_eq!(
+            config.memory,
+            MemoryConfig {
+                entries_max: 1_000,
+                bytes_max: 256 << 20
+            }
+        );
+        assert_eq!(config.copy_life, Duration::from_secs(60));
+        assert_eq!(config.value_bytes_max, 16 << 20);
+        assert_eq!(config.s3.timeout, Duration::from_secs(10));
+        assert_eq!(
+            (config.routers, config.rate_limit, config.advertise_addr),
+            (vec![], None, None)
+        );
+    }
+
+    #[test]
+    fn each_required_one_is_missed_with_an_example() {
+        let mistakes = read(&[]).unwrap_err().0;
+        assert_eq!(mistakes.len(), REQUIRED.len());
+        for ((name, _), mistake) in REQUIRED.iter().zip(&mistakes) {
+            assert!(
+                mistake.starts_with(&format!("{name} is required: ")),
+                "{mistake}"
+            );
+            assert!(mistake.contains(&format!("Example: {name}=")), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn every_example_and_every_default_can_be_used() {
+        let examples: Vec<_> = SETTINGS
+            .iter()
+            .map(|setting| (setting.name, setting.example))
+            .collect();
+        with(&examples).unwrap();
+    }
+
+    #[test]
+    fn each_wrong_value_is_a_mistake_of_its_own() {
+        let wrong = [
+            ("LISTEN_ADDR", "localhost"),
+            ("ROUTER_ADDR", "http://a:1,nonsense"),
+            ("LRU_SIZE", "0"),
+            ("TTL_SECONDS", "-1"),
+            ("METRICS_PORT", "65536"),
+            ("AWS_REGION", "eu central"),
+            ("S3_BUCKET", "a/b"),
+            ("LOG_LEVEL", "loud"),
+            ("LOG_FORMAT", "xml"),
+            ("ADVERTISE_ADDR", "10.0.0.1:50051"),
+            ("LRU_MAX_BYTES", "much"),
+            ("EVICTION_POLICY", "fifo"),
+            ("DISK_MAX_BYTES", "1MiB"),
+            ("DISK_SYNC", "never"),
+            ("WRITE_MODE", "write-back"),
+            ("S3_ENDPOINT", "localhost:9000"),
+            ("S3_PREFIX", "/cache"),
+            ("S3_TIMEOUT", "0s"),
+            ("MAX_VALUE_BYTES", "2GiB"),
+            ("RATE_LIMIT", "0"),
+        ];
+        let mistakes = with(&wrong).unwrap_err();
+        assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");
+        for (name, value) in wrong {
+            let named =
+                |mistake: &String| mistake.starts_with(&format!("{name}: {value:?} was given"));
+            assert!(
+                mistakes.iter().any(named),
+                "{name} is missing from {mistakes:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_endpoint_is_also_read_where_the_aws_tools_read_it() {
+        let config = with(&[
+            ("AWS_ENDPOINT_URL", "http://b:9000"),
+            ("AWS_ENDPOINT_URL_S3", "http://a:9000/"),
+        ])
+        .unwrap();
+        assert_eq!(config.s3.endpoint.as_deref(), Some("http://a:9000"));
+    }
+
+    #[test]
+    fn several_routers_and_no_disk() {
+        let config = with(&[
+            ("ROUTER_ADDR", "http://a:1, https://b:2"),
+            ("DISK_PATH", "none"),
+        ])
+        .unwrap();
+        let routers: Vec<_> = config.routers.iter().map(Address::as_str).collect();
+        assert_eq!(routers, ["http://a:1", "https://b:2"]);
+        assert!(config.disk.is_none());
+    }
+
+    #[test]
+    fn a_local_node_shows_its_metrics_only_locally() {
+        let metrics_addr = |listen| {
+            with(&[("LISTEN_ADDR", listen), ("METRICS_PORT", "9100")])
+                .unwrap()
+                .metrics_addr
+        };
+        assert_eq!(metrics_addr("127.0.0.1:1").to_string(), "127.0.0.1:9100");
+        assert_eq!(metrics_addr("10.0.0.1:1").to_string(), "0.0.0.0:9100");
+        assert_eq!(metrics_addr("[::]:1").to_string(), "[::]:9100");
+    }
+}

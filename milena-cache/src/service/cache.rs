@@ -1,0 +1,150 @@
+//! The service `cache_server.Cache`: from the wire to the operations and back.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_cluster::key::EntryKey;
+use milena_protos::cache_server::cache_server::Cache;
+use milena_protos::cache_server::{
+    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+};
+use milena_server::clock::Clock;
+use milena_server::grpc::deadline_of;
+use milena_server::rate_limit::{OverLimit, RateLimit};
+use tonic::{Request, Response, Status};
+
+use super::status::status;
+use crate::error::{Error, Result};
+use crate::metrics::{Metrics, Op, Outcome};
+use crate::operation::Operation;
+
+/// The service `cache_server.Cache`.
+pub struct CacheService {
+    operation: Operation,
+    rate_limit: RateLimit,
+    value_bytes_max: usize,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl CacheService {
+    /// Serves `operation`, values of up to `value_bytes_max` bytes.
+    #[must_use]
+    pub fn new(
+        operation: Operation,
+        rate_limit: RateLimit,
+        value_bytes_max: usize,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            operation,
+            rate_limit,
+            value_bytes_max,
+            metrics,
+            clock,
+        }
+    }
+
+    /// The longest value, in bytes.
+    #[must_use]
+    pub fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
+    }
+
+    /// Runs `call` unless there are too many, counts it, and translates its end.
+    async fn answer<T>(
+        &self,
+        op: Op,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<Response<T>, Status> {
+        let result = match self.rate_limit.admit() {
+            Ok(()) => call.await,
+            Err(OverLimit {
+                per_second,
+                retry_after,
+            }) => Err(Error::RateLimitExceeded {
+                limit_per_second: per_second,
+                retry_after,
+            }),
+        };
+        self.metrics.count_request(op, outcome_of(&result));
+        result.map(Response::new).map_err(|error| {
+            self.metrics.count_error(&error);
+            status(&error, &self.clock)
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Cache for CacheService {
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let deadline = deadline_of(&request, &self.clock);
+        let GetRequest { key, bucket } = request.into_inner();
+        let call = async {
+            let found = self
+                .operation
+                .get(&entry_key(&bucket, &key)?, deadline)
+                .await?;
+            let entry = found.ok_or(Error::KeyNotFound)?;
+            Ok(GetResponse {
+                successful: true,
+                value: entry.value,
+            })
+        };
+        self.answer(Op::Get, call).await
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let deadline = deadline_of(&request, &self.clock);
+        let PutRequest { key, bucket, value } = request.into_inner();
+        let call = async {
+            let key = entry_key(&bucket, &key)?;
+            check_value(&value, self.value_bytes_max)?;
+            self.operation.put(key, value, deadline).await?;
+            Ok(PutResponse { successful: true })
+        };
+        self.answer(Op::Put, call).await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let deadline = deadline_of(&request, &self.clock);
+        let DeleteRequest { key, bucket } = request.into_inner();
+        let call = async {
+            self.operation
+                .delete(entry_key(&bucket, &key)?, deadline)
+                .await?;
+            Ok(DeleteResponse { successful: true })
+        };
+        self.answer(Op::Delete, call).await
+    }
+}
+
+fn entry_key(bucket: &str, key: &[u8]) -> Result<EntryKey> {
+    EntryKey::new(bucket, key).map_err(|invalid| Error::InvalidInput(invalid.to_string()))
+}
+
+fn check_value(value: &Bytes, bytes_max: usize) -> Result<()> {
+    if value.len() <= bytes_max {
+        return Ok(());
+    }
+    let bytes = value.len();
+    Err(Error::InvalidInput(format!(
+        "value has {bytes} bytes; expected at most {bytes_max} (MAX_VALUE_BYTES)"
+    )))
+}
+
+fn outcome_of<T>(result: &Result<T>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Ok,
+        Err(Error::KeyNotFound) => Outcome::NotFound,
+        Err(Error::InvalidInput(_)) => Outcome::Invalid,
+        Err(Error::RateLimitExceeded { .. }) => Outcome::RateLimited,
+        Err(Error::S3Error(_) | Error::RouterError(_)) => Outcome::Unavailable,
+        Err(Error::StoreError(_) | Error::InternalError(_)) => Outcome::Error,
+    }
+}

@@ -1,0 +1,93 @@
+//! The one place where an error becomes a gRPC status.
+
+use std::error::Error as _;
+
+use milena_server::clock::Clock;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::error::Error;
+
+/// What a caller is told of `error`. A failure that is ours is logged under an id that the caller is given.
+#[must_use]
+pub fn status(error: &Error, clock: &Clock) -> Status {
+    let text = error.to_string();
+    match error {
+        Error::KeyNotFound => Status::not_found(text),
+        Error::InvalidInput(_) => Status::invalid_argument(text),
+        Error::RateLimitExceeded { retry_after, .. } => {
+            let details = ErrorDetails::with_retry_info(Some(*retry_after));
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
+        Error::S3Error(_) | Error::RouterError(_) => Status::unavailable(text),
+        Error::StoreError(cause) | Error::InternalError(cause) => {
+            let request_id = format!("{:016x}", clock.random_u64());
+            tracing::error!(request_id, error = text, source = ?cause.source(), "a request failed");
+            Status::internal(format!("{text} (request id {request_id})"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use milena_server::clock::UnixMillis;
+
+    use super::*;
+    use crate::error::Cause;
+
+    #[test]
+    fn every_kind_has_its_code() {
+        let clock = Clock::manual(UnixMillis(0));
+        let cause = || Cause::new("why");
+        let limited = Error::RateLimitExceeded {
+            limit_per_second: 5,
+            retry_after: Duration::from_millis(200),
+        };
+        let table = [
+            (Error::KeyNotFound, Code::NotFound),
+            (
+                Error::InvalidInput("key has 0 bytes; expected 1 to 1024".into()),
+                Code::InvalidArgument,
+            ),
+            (limited, Code::ResourceExhausted),
+            (Error::S3Error(cause()), Code::Unavailable),
+            (Error::RouterError(cause()), Code::Unavailable),
+            (Error::StoreError(cause()), Code::Internal),
+            (Error::InternalError(cause()), Code::Internal),
+        ];
+        assert_eq!(table.len(), Error::KINDS.len());
+        for (error, code) in table {
+            assert_eq!(status(&error, &clock).code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn over_the_limit_says_when_to_come_back() {
+        let error = Error::RateLimitExceeded {
+            limit_per_second: 5,
+            retry_after: Duration::from_millis(200),
+        };
+        let status = status(&error, &Clock::manual(UnixMillis(0)));
+        let retry_info = status
+            .get_error_details()
+            .retry_info()
+            .cloned()
+            .expect("RetryInfo");
+        assert_eq!(retry_info.retry_delay, Some(Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn a_failure_of_ours_is_given_an_id() {
+        let status = status(
+            &Error::InternalError(Cause::new("why")),
+            &Clock::manual(UnixMillis(0)),
+        );
+        assert!(
+            status.message().contains("request id "),
+            "{}",
+            status.message()
+        );
+    }
+}

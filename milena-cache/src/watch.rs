@@ -1,0 +1,181 @@
+//! Watches the tiers: asks each whether it serves, keeps the answer for `/readyz` and gRPC health, and says
+//! so in the log when it changes, once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use milena_server::admin::{Readiness, Watched};
+use milena_server::clock::Clock;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::metrics::{Holdings, Metrics, TierMetrics};
+use crate::store::Store;
+
+/// How long a tier may take to say whether it serves.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two rounds of questions while all is well.
+const ROUND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Between two rounds while a tier is in trouble.
+const TROUBLED_ROUND_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The state of the node's tiers.
+pub(crate) struct Watch {
+    tiers: Vec<WatchedTier>,
+    draining: AtomicBool,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// Taken while holdings are shown, so that two scrapes at once do not count a difference twice.
+    showing: Mutex<()>,
+}
+
+struct WatchedTier {
+    name: &'static str,
+    store: Arc<dyn Store>,
+    metrics: TierMetrics,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    NotAsked,
+    Serving,
+    Troubled(String),
+}
+
+impl Watch {
+    pub(crate) fn new(
+        tiers: impl IntoIterator<Item = (&'static str, Arc<dyn Store>)>,
+        metrics: &Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        let watched = |(name, store)| WatchedTier {
+            name,
+            store,
+            metrics: metrics.tier(name),
+            state: Mutex::new(State::NotAsked),
+        };
+        Self {
+            tiers: tiers.into_iter().map(watched).collect(),
+            draining: AtomicBool::new(false),
+            metrics: Arc::clone(metrics),
+            clock,
+            showing: Mutex::default(),
+        }
+    }
+
+    /// From now on no more requests should be sent here.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Asks the tiers again and again until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, health: HealthReporter, stop: CancellationToken) {
+        loop {
+            let rounds = self.tiers.iter().map(|tier| tier.ask(&self.clock, &health));
+            let all_serving = futures::future::join_all(rounds)
+                .await
+                .into_iter()
+                .all(|serving| serving);
+            let pause = if all_serving {
+                ROUND_INTERVAL
+            } else {
+                TROUBLED_ROUND_INTERVAL
+            };
+            if stop
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+}
+
+impl WatchedTier {
+    async fn ask(&self, clock: &Clock, health: &HealthReporter) -> bool {
+        let answer = self.store.check(clock.deadline_in(CHECK_TIMEOUT)).await;
+        let state = match answer {
+            Ok(()) => State::Serving,
+            Err(error) => State::Troubled(error.to_string()),
+        };
+        let is_serving = state == State::Serving;
+        let before = std::mem::replace(&mut *self.state.lock(), state.clone());
+        match (&before, &state) {
+            (State::Troubled(_), State::Serving) => {
+                tracing::info!(tier = self.name, "the tier serves again");
+            }
+            (State::NotAsked | State::Serving, State::Troubled(error)) => {
+                tracing::warn!(
+                    tier = self.name,
+                    error,
+                    "the tier is in trouble; the node serves around it"
+                );
+            }
+            _ => {}
+        }
+        self.metrics.up.set(i64::from(is_serving));
+        let status = if is_serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        health
+            .set_service_status(format!("tier.{}", self.name), status)
+            .await;
+        is_serving
+    }
+}
+
+impl Watched for Watch {
+    fn metrics(&self) -> String {
+        let _showing = self.showing.lock();
+        for tier in &self.tiers {
+            let stats = tier.store.stats();
+            tier.metrics.show(&Holdings {
+                entries: stats.entries,
+                bytes: stats.bytes,
+                evicted_for_entries: stats.evicted_for_entries,
+                evicted_for_bytes: stats.evicted_for_bytes,
+                expired: stats.expired,
+                damaged: stats.damaged,
+            });
+        }
+        self.metrics.encode()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let states: Vec<_> = self
+            .tiers
+            .iter()
+            .map(|tier| (tier.name, tier.state.lock().clone()))
+            .collect();
+        let is_troubled = states
+            .iter()
+            .any(|(_, state)| matches!(state, State::Troubled(_)));
+        let draining = self.draining.load(Ordering::Acquire);
+        let summary = match (draining, is_troubled) {
+            (true, _) => "not ready: stopping",
+            (false, true) => "ready, degraded",
+            (false, false) => "ready",
+        };
+        let tier_lines = states.iter().map(|(name, state)| match state {
+            State::NotAsked => format!("{name}: not asked yet"),
+            State::Serving => format!("{name}: ok"),
+            State::Troubled(error) => format!("{name}: {error}"),
+        });
+        let lines = std::iter::once(summary.to_owned())
+            .chain(tier_lines)
+            .collect();
+        Readiness {
+            ready: !draining,
+            lines,
+        }
+    }
+}

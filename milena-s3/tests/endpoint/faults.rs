@@ -1,0 +1,278 @@
+//! Every fault: what the client sees, what is stored, that it fired.
+
+use std::time::Duration;
+
+use aws_sdk_s3::error::SdkError;
+use milena_s3::{Action, Failure, FaultHandle, Operation, RequestCounts, Rule};
+
+use crate::fixture::{BUCKET, Fixture, noise, on_both_storages, status_and_code};
+
+/// How long a test waits before it says that something does not happen; only ever a lower bound.
+const A_MOMENT: Duration = Duration::from_millis(50);
+
+impl Fixture {
+    fn inject(&self, operation: Operation, action: Action) -> FaultHandle {
+        self.server.faults().inject(Rule::on(operation, action))
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_operation() {
+    on_both_storages(async |s3| {
+        s3.put("key", "value").await;
+        s3.get("key").await;
+        s3.get("absent").await;
+        s3.delete("key").await;
+        let head = s3.client.head_object().bucket(BUCKET).key("key");
+        head.send().await.unwrap_err();
+        let list = s3.client.list_objects_v2().bucket(BUCKET);
+        list.send().await.unwrap();
+        s3.client.list_buckets().send().await.unwrap();
+        let expected = RequestCounts {
+            get: 2,
+            head: 1,
+            put: 1,
+            delete: 1,
+            list: 1,
+            other: 1,
+        };
+        assert_eq!(s3.server.requests(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_is_answered_and_nothing_is_done() {
+    on_both_storages(async |s3| {
+        s3.put("key", "old").await;
+        let slow_down = Failure::slow_down().retry_after(Duration::from_secs(7));
+        let rule = Rule::on_any(Action::Fail(slow_down)).next(3);
+        let fault = s3.server.faults().inject(rule);
+
+        let get = s3.client.get_object().bucket(BUCKET).key("key");
+        let error = get.send().await.unwrap_err();
+        assert_eq!(status_and_code(&error), (503, "SlowDown"));
+        let headers = error.raw_response().unwrap().headers();
+        assert_eq!(headers.get("retry-after"), Some("7"));
+        let put = s3.client.put_object().bucket(BUCKET).key("key");
+        let put = put.body(noise(5 << 20, 1).into());
+        let error = put.send().await.unwrap_err();
+        assert_eq!(status_and_code(&error), (503, "SlowDown"));
+        let delete = s3.client.delete_object().bucket(BUCKET).key("key");
+        let error = delete.send().await.unwrap_err();
+        assert_eq!(status_and_code(&error), (503, "SlowDown"));
+
+        assert_eq!(fault.fired(), 3);
+        assert_eq!(s3.get("key").await.unwrap(), "old", "only the next three");
+        assert_eq!(fault.fired(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delay_passes_and_the_request_is_done() {
+    on_both_storages(async |s3| {
+        s3.put("key", "value").await;
+        let fault = s3.inject(Operation::Get, Action::Delay(A_MOMENT));
+        assert_eq!(s3.get("key").await.unwrap(), "value");
+        assert_eq!(fault.fired(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stalled_request_is_done_after_its_release() {
+    on_both_storages(async |s3| {
+        s3.put("key", "old").await;
+        let fault = s3.inject(Operation::Get, Action::Stall);
+        let fill = s3.get("key");
+        let meanwhile = async {
+            fault.wait_fired(1).await;
+            s3.put("key", "new").await;
+            fault.release();
+        };
+        let (read, ()) = tokio::join!(fill, meanwhile);
+        assert_eq!(read.unwrap(), "new", "the value was read after the release");
+
+        let stalled_again = tokio::time::timeout(A_MOMENT, s3.get("key")).await;
+        stalled_again.expect_err("a release is for those held then");
+        fault.remove();
+        assert_eq!(s3.get("key").await.unwrap(), "new");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_answer_of_a_get_is_the_value_from_before() {
+    on_both_storages(async |s3| {
+        s3.put("key", "old").await;
+        let fault = s3.inject(Operation::Get, Action::HoldAnswer);
+        let fill = s3.get("key");
+        let meanwhile = async {
+            fault.wait_fired(1).await;
+            s3.put("key", "new").await;
+            fault.release();
+        };
+        let (read, ()) = tokio::join!(fill, meanwhile);
+        assert_eq!(read.unwrap(), "old");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_answer_of_a_put_or_delete_comes_after_it_is_applied() {
+    on_both_storages(async |s3| {
+        let fault = s3.inject(Operation::Put, Action::HoldAnswer);
+        let meanwhile = async {
+            fault.wait_fired(1).await;
+            assert_eq!(s3.get("key").await.unwrap(), "value");
+            fault.release();
+        };
+        tokio::join!(s3.put("key", "value"), meanwhile);
+
+        let fault = s3.inject(Operation::Delete, Action::HoldAnswer);
+        let meanwhile = async {
+            fault.wait_fired(1).await;
+            assert_eq!(s3.get("key").await, None);
+            fault.release();
+        };
+        tokio::join!(s3.delete("key"), meanwhile);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stalled_body_stops_after_its_first_bytes() {
+    on_both_storages(async |s3| {
+        let content = noise(100_000, 1);
+        s3.put("key", content.clone()).await;
+        let fault = s3.inject(
+            Operation::Get,
+            Action::StallBody {
+                after_bytes: 30_000,
+            },
+        );
+        let get = s3.client.get_object().bucket(BUCKET).key("key");
+        let mut got = get.send().await.unwrap();
+        assert_eq!(got.content_length(), Some(100_000), "all is promised");
+        assert_eq!(fault.fired(), 1);
+        let mut received = Vec::new();
+        while received.len() < 30_000 {
+            received.extend(got.body.next().await.unwrap().unwrap());
+        }
+        assert_eq!(received, content[..30_000], "not a byte more");
+        let more = tokio::time::timeout(A_MOMENT, got.body.next()).await;
+        more.expect_err("nothing comes until the release");
+        fault.release();
+        while let Some(piece) = got.body.next().await {
+            received.extend(piece.unwrap());
+        }
+        assert!(received == content);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_truncated_body_breaks_off_after_its_first_bytes() {
+    on_both_storages(async |s3| {
+        let content = noise(100_000, 1);
+        s3.put("key", content.clone()).await;
+        for (after_bytes, sent) in [(0, 0), (30_000, 30_000), (u64::MAX, 99_999)] {
+            let fault = s3.inject(Operation::Get, Action::Truncate { after_bytes });
+            let get = s3.client.get_object().bucket(BUCKET).key("key");
+            let mut got = get.send().await.unwrap();
+            assert_eq!(got.content_length(), Some(100_000), "all is promised");
+            let mut received = Vec::new();
+            let end = loop {
+                match got.body.next().await {
+                    Some(Ok(piece)) => received.extend(piece),
+                    end => break end,
+                }
+            };
+            assert!(matches!(end, Some(Err(_))), "the end is an error");
+            assert!(received == content[..sent], "{} bytes", received.len());
+            assert_eq!(fault.fired(), 1);
+        }
+        assert!(s3.get("key").await == Some(content));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn faults_of_the_body_act_on_answers_without_one() {
+    on_both_storages(async |s3| {
+        let truncated = s3.inject(Operation::Delete, Action::Truncate { after_bytes: 9 });
+        let delete = s3.client.delete_object().bucket(BUCKET).key("key");
+        let error = delete.send().await.unwrap_err();
+        assert!(matches!(error, SdkError::DispatchFailure(_)));
+        truncated.remove();
+
+        let stalled = s3.inject(Operation::Put, Action::StallBody { after_bytes: 9 });
+        let meanwhile = async {
+            stalled.wait_fired(1).await;
+            assert_eq!(s3.get("key").await.unwrap(), "value", "it is applied");
+            stalled.release();
+        };
+        tokio::join!(s3.put("key", "value"), meanwhile);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reset_closes_the_connection_and_nothing_is_done() {
+    on_both_storages(async |s3| {
+        let fault = s3.inject(Operation::Put, Action::Reset);
+        let put = s3.client.put_object().bucket(BUCKET).key("key");
+        let put = put.body(b"value".to_vec().into());
+        let error = put.send().await.unwrap_err();
+        assert!(matches!(error, SdkError::DispatchFailure(_)));
+        assert_eq!(fault.fired(), 1);
+        assert_eq!(s3.get("key").await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_may_be_applied_although_its_client_sees_it_fail() {
+    on_both_storages(async |s3| {
+        let put = |content: &'static str| {
+            let put = s3.client.put_object().bucket(BUCKET).key("key");
+            put.body(content.as_bytes().to_vec().into()).send()
+        };
+        let failure = Action::ApplyThenFail(Failure::internal_error());
+        let fault = s3.inject(Operation::Put, failure);
+        let error = put("failed").await.unwrap_err();
+        assert_eq!(status_and_code(&error), (500, "InternalError"));
+        assert_eq!(s3.get("key").await.unwrap(), "failed");
+        assert_eq!(fault.fired(), 1);
+        fault.remove();
+
+        let fault = s3.inject(Operation::Put, Action::ApplyThenReset);
+        let error = put("reset").await.unwrap_err();
+        assert!(matches!(error, SdkError::DispatchFailure(_)));
+        assert_eq!(s3.get("key").await.unwrap(), "reset");
+        assert_eq!(fault.fired(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_listing_and_a_prefix_may_be_singled_out() {
+    on_both_storages(async |s3| {
+        s3.put("a/1", "value").await;
+        s3.put("b/1", "value").await;
+        let denied = || Action::Fail(Failure::access_denied());
+        let faults = s3.server.faults();
+        let gets = faults.inject(Rule::on(Operation::Get, denied()).with_prefix("a/"));
+        let lists = s3.inject(Operation::List, denied());
+        let get = s3.client.get_object().bucket(BUCKET).key("a/1");
+        let error = get.send().await.unwrap_err();
+        assert_eq!(status_and_code(&error), (403, "AccessDenied"));
+        assert_eq!(s3.get("b/1").await.unwrap(), "value");
+        let list = s3.client.list_objects_v2().bucket(BUCKET);
+        let error = list.send().await.unwrap_err();
+        assert_eq!(status_and_code(&error), (403, "AccessDenied"));
+        assert_eq!((gets.fired(), lists.fired()), (1, 1));
+    })
+    .await;
+}
