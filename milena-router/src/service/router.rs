@@ -17,7 +17,7 @@ use milena_server::clock::Clock;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
-use super::deadline::deadline_of;
+use super::deadline::due;
 use super::status::{outcome_of, status_of};
 use crate::error::{Error, Result};
 use crate::forward::Forward;
@@ -46,7 +46,7 @@ impl Router for RouterService {
         &self,
         request: Request<GetRequest>,
     ) -> std::result::Result<Response<GetResponse>, Status> {
-        let deadline = deadline_of(request.metadata(), &self.clock);
+        let deadline = due(&request, &self.clock);
         let GetRequest { key, bucket } = request.into_inner();
         self.answer(Op::Get, async {
             self.rate_limit.admit()?;
@@ -64,7 +64,7 @@ impl Router for RouterService {
         &self,
         request: Request<PutRequest>,
     ) -> std::result::Result<Response<PutResponse>, Status> {
-        let deadline = deadline_of(request.metadata(), &self.clock);
+        let deadline = due(&request, &self.clock);
         let PutRequest { key, bucket, value } = request.into_inner();
         self.answer(Op::Put, async {
             self.rate_limit.admit()?;
@@ -80,7 +80,7 @@ impl Router for RouterService {
         &self,
         request: Request<DeleteRequest>,
     ) -> std::result::Result<Response<DeleteResponse>, Status> {
-        let deadline = deadline_of(request.metadata(), &self.clock);
+        let deadline = due(&request, &self.clock);
         let DeleteRequest { key, bucket } = request.into_inner();
         self.answer(Op::Delete, async {
             self.rate_limit.admit()?;
