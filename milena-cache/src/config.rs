@@ -3,12 +3,14 @@
 //! The settings below are the one place where names, defaults and meanings stand: `--help`, the errors,
 //! `--check-config` and the README's table follow them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use milena_client::Address;
+use milena_server::admin::interface_for;
+use milena_server::grpc::{MAX_VALUE_BYTES, parse_value_bytes_max};
 use milena_server::logging::{LOG_FORMAT, LOG_LEVEL, LogFormat, LogLevel, Logging};
 use milena_server::program::Checked;
 use milena_server::rate_limit;
@@ -20,9 +22,6 @@ use milena_server::settings::{
 use crate::store::disk::{DiskConfig, DiskSync, boot_id};
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
-
-/// The greatest `MAX_VALUE_BYTES`: 1 GiB. A unary value is in memory as a whole, more than once.
-const VALUE_BYTES_LIMIT: u64 = 1 << 30;
 
 /// The longest `S3_PREFIX`, in bytes, so that bucket and hash always fit into S3's 1,024.
 const PREFIX_BYTES_MAX: usize = 512;
@@ -213,14 +212,6 @@ static S3_TIMEOUT: Setting = Setting {
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
-static MAX_VALUE_BYTES: Setting = Setting {
-    name: "MAX_VALUE_BYTES",
-    also: &[],
-    presence: Presence::Default("16MiB"),
-    expected: "a size up to 1GiB, such as 16MiB (units B, KiB, MiB, GiB, KB, MB, GB)",
-    example: "64MiB",
-    help: "The longest value of a put or get",
-};
 static RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
     also: &[],
@@ -235,11 +226,18 @@ impl Config {
     ///
     /// # Errors
     /// All mistakes at once.
+    ///
+    /// # Panics
+    /// Never: what is missing is a mistake.
     pub fn read(mut raw: Raw) -> Result<Checked<Self>, Mistakes> {
         let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse::<SocketAddr>().ok());
         let routers = raw.read(&ROUTER_ADDR, parse_routers);
-        let entries_max = raw.read(&LRU_SIZE, positive);
-        let copy_seconds = raw.read(&TTL_SECONDS, positive);
+        let entries_max = raw.read(&LRU_SIZE, |text| {
+            text.parse().ok().filter(|entries| *entries > 0)
+        });
+        let copy_seconds = raw.read(&TTL_SECONDS, |text| {
+            text.parse().ok().filter(|seconds| *seconds > 0)
+        });
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse::<u16>().ok());
         let region = raw.read(&AWS_REGION, parse_region);
         let bucket = raw.read(&S3_BUCKET, parse_s3_bucket);
@@ -259,58 +257,50 @@ impl Config {
         let timeout = raw.read(&S3_TIMEOUT, |text| {
             parse_duration(text).filter(|time| !time.is_zero())
         });
-        let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes);
+        let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
 
         let effective = raw.into_result()?;
-        // Without a mistake, whatever is required or has a default has a value.
-        let checked = || -> Option<(Self, Logging)> {
-            let listen_addr = listen_addr?;
-            let (disk_bytes_max, disk_sync) = (disk_bytes_max?, disk_sync?);
-            let value_bytes_max = value_bytes_max?;
-            let config = Self {
-                listen_addr,
-                advertise_addr,
-                routers: routers?,
-                metrics_addr: SocketAddr::new(metrics_ip(listen_addr.ip()), metrics_port?),
-                memory: MemoryConfig {
-                    entries_max: usize::try_from(entries_max?).unwrap_or(usize::MAX),
-                    bytes_max: memory_bytes_max?,
-                },
-                disk: disk_path?
-                    .map(|path| DiskConfig::new(path, disk_bytes_max, disk_sync, boot_id())),
-                s3: S3Config {
-                    region: region?,
-                    bucket: bucket?,
-                    endpoint,
-                    prefix,
-                    timeout: timeout?,
-                    value_bytes_max,
-                    credentials: S3Credentials::Chain,
-                },
-                copy_life: Duration::from_secs(copy_seconds?),
-                value_bytes_max: usize::try_from(value_bytes_max).ok()?,
-                rate_limit: rate_limit?,
-            };
-            Some((
-                config,
-                Logging {
-                    level: level?,
-                    format: format?,
-                },
-            ))
+        let given = "what is missing is a mistake";
+        let listen_addr = listen_addr.expect(given);
+        let metrics_ip = interface_for(listen_addr.ip());
+        let value_bytes_max = value_bytes_max.expect(given);
+        let (disk_bytes_max, disk_sync) = (disk_bytes_max.expect(given), disk_sync.expect(given));
+        let config = Self {
+            listen_addr,
+            advertise_addr,
+            routers: routers.expect(given),
+            metrics_addr: (metrics_ip, metrics_port.expect(given)).into(),
+            memory: MemoryConfig {
+                entries_max: entries_max.expect(given),
+                bytes_max: memory_bytes_max.expect(given),
+            },
+            disk: disk_path
+                .expect(given)
+                .map(|path| DiskConfig::new(path, disk_bytes_max, disk_sync, boot_id())),
+            s3: S3Config {
+                region: region.expect(given),
+                bucket: bucket.expect(given),
+                endpoint,
+                prefix,
+                timeout: timeout.expect(given),
+                value_bytes_max,
+                credentials: S3Credentials::Chain,
+            },
+            copy_life: Duration::from_secs(copy_seconds.expect(given)),
+            value_bytes_max,
+            rate_limit: rate_limit.expect(given),
         };
-        let (config, logging) = checked().expect("every setting was read without a mistake");
+        let logging = Logging {
+            level: level.expect(given),
+            format: format.expect(given),
+        };
         Ok(Checked {
             config,
             effective,
             logging,
         })
     }
-}
-
-fn positive(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number| *number > 0)
 }
 
 /// `none`, or addresses separated by commas.
@@ -369,19 +359,6 @@ fn parse_disk_sync(text: &str) -> Option<DiskSync> {
         "os" => Some(DiskSync::Os),
         "always" => Some(DiskSync::Always),
         _ => None,
-    }
-}
-
-fn parse_value_bytes(text: &str) -> Option<u64> {
-    parse_bytes(text).filter(|bytes| (1..=VALUE_BYTES_LIMIT).contains(bytes))
-}
-
-/// Metrics are shown on every interface, but a node that serves only its own machine shows them only there.
-fn metrics_ip(listen_ip: IpAddr) -> IpAddr {
-    match listen_ip {
-        ip if ip.is_loopback() => ip,
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -522,17 +499,5 @@ mod tests {
         let routers: Vec<_> = config.routers.iter().map(Address::as_str).collect();
         assert_eq!(routers, ["http://a:1", "https://b:2"]);
         assert!(config.disk.is_none());
-    }
-
-    #[test]
-    fn a_local_node_shows_its_metrics_only_locally() {
-        let metrics_addr = |listen| {
-            with(&[("LISTEN_ADDR", listen), ("METRICS_PORT", "9100")])
-                .unwrap()
-                .metrics_addr
-        };
-        assert_eq!(metrics_addr("127.0.0.1:1").to_string(), "127.0.0.1:9100");
-        assert_eq!(metrics_addr("10.0.0.1:1").to_string(), "0.0.0.0:9100");
-        assert_eq!(metrics_addr("[::]:1").to_string(), "[::]:9100");
     }
 }

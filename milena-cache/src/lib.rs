@@ -22,6 +22,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,9 +118,15 @@ impl Node {
     /// # Errors
     /// When it cannot start, or ends by itself.
     pub async fn run(config: Config) -> Result<(), NodeError> {
-        let mut node = Self::start(config, Clock::system()).await?;
+        // First of all, so that a signal during the start finds somebody who heeds it.
+        let mut stop_requested = pin!(signals::stop_requested());
+        let mut node = tokio::select! {
+            biased;
+            requested = &mut stop_requested => return requested.map_err(NodeError::Signals),
+            started = Self::start(config, Clock::system()) => started?,
+        };
         let ended = tokio::select! {
-            signalled = signals::stop_requested() => signalled.map_err(NodeError::Signals),
+            requested = stop_requested => requested.map_err(NodeError::Signals),
             reason = node.grpc.failed() => Err(NodeError::Serving(reason)),
         };
         node.stop().await;

@@ -1,15 +1,14 @@
 //! Settings → [`Config`]: checked once, all mistakes at once.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use milena_server::admin::interface_for;
+use milena_server::grpc::{MAX_VALUE_BYTES, parse_value_bytes_max};
 use milena_server::logging::{self, LOG_FORMAT, LogFormat, LogLevel, Logging};
 use milena_server::program::Checked;
 use milena_server::rate_limit;
-use milena_server::settings::{Mistakes, Presence, Raw, Setting, parse_bytes};
-
-/// The longest value that `MAX_VALUE_BYTES` may allow: a message is held in memory whole.
-const VALUE_BYTES_CEILING: u64 = 1 << 30;
+use milena_server::settings::{Mistakes, Presence, Raw, Setting};
 
 static LISTEN_ADDR: Setting = Setting {
     name: "LISTEN_ADDR",
@@ -44,16 +43,7 @@ static METRICS_PORT: Setting = Setting {
     presence: Presence::Default("9101"),
     expected: "a port, 0 to 65535 (0: any free one)",
     example: "9101",
-    help: "Where /metrics, /livez and /readyz are served over HTTP, on all interfaces",
-};
-
-static MAX_VALUE_BYTES: Setting = Setting {
-    name: "MAX_VALUE_BYTES",
-    also: &[],
-    presence: Presence::Default("16MiB"),
-    expected: "a size from 1B to 1GiB, such as 16MiB",
-    example: "16MiB",
-    help: "The longest value; give the nodes the same",
+    help: "Where /metrics, /livez and /readyz are served over HTTP",
 };
 
 /// Every setting, in the order in which `--help` shows them.
@@ -88,7 +78,7 @@ impl Config {
     /// # Panics
     /// Never: what is missing is a mistake.
     pub fn check(mut raw: Raw) -> Result<Checked<Self>, Mistakes> {
-        let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse().ok());
+        let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse::<SocketAddr>().ok());
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
         let level = raw.read(&LOG_LEVEL, LogLevel::parse);
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse().ok());
@@ -96,10 +86,12 @@ impl Config {
         let format = raw.read(&LOG_FORMAT, LogFormat::parse);
         let effective = raw.into_result()?;
         let given = "what is missing is a mistake";
+        let listen_addr = listen_addr.expect(given);
+        let metrics_ip = interface_for(listen_addr.ip());
         Ok(Checked {
             config: Self {
-                listen_addr: listen_addr.expect(given),
-                metrics_addr: (Ipv4Addr::UNSPECIFIED, metrics_port.expect(given)).into(),
+                listen_addr,
+                metrics_addr: (metrics_ip, metrics_port.expect(given)).into(),
                 rate_limit: rate_limit.expect(given),
                 value_bytes_max: value_bytes_max.expect(given),
             },
@@ -110,11 +102,6 @@ impl Config {
             },
         })
     }
-}
-
-fn parse_value_bytes_max(text: &str) -> Option<usize> {
-    let bytes = parse_bytes(text).filter(|bytes| (1..=VALUE_BYTES_CEILING).contains(bytes))?;
-    usize::try_from(bytes).ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The HTTP endpoint for machines that watch: `/metrics`, `/livez`, `/readyz`.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,6 +12,17 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Where the endpoint of a server that listens on `listen_ip` listens: on every interface, but that of a
+/// server for its own machine only there.
+#[must_use]
+pub fn interface_for(listen_ip: IpAddr) -> IpAddr {
+    match listen_ip {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
 
 /// What the endpoint shows.
 pub trait Watched: Send + Sync + 'static {
@@ -95,4 +106,17 @@ async fn readyz(State(watched): State<Arc<dyn Watched>>) -> impl IntoResponse {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, readiness.lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_for_its_own_machine_is_watched_only_there() {
+        let interface = |ip: &str| interface_for(ip.parse().unwrap()).to_string();
+        assert_eq!(interface("127.0.0.1"), "127.0.0.1");
+        assert_eq!(interface("10.0.0.1"), "0.0.0.0");
+        assert_eq!(interface("::"), "::");
+    }
 }

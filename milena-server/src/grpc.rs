@@ -25,6 +25,7 @@ use tonic::transport::Server;
 use tonic::{Code, Status};
 
 use crate::clock::{Clock, Deadline};
+use crate::settings::{Presence, Setting, parse_bytes};
 
 /// Accepted connections that may wait for one worker; beyond that, the kernel's backlog holds them.
 const HANDOVER_CONNECTIONS_MAX: usize = 64;
@@ -40,6 +41,26 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 
 /// What a message may have beside its value: key, bucket and framing, and room for new fields.
 pub const MESSAGE_OVERHEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The greatest `MAX_VALUE_BYTES`: 1 GiB. A unary value is in memory as a whole, more than once.
+const VALUE_BYTES_LIMIT: u64 = 1 << 30;
+
+/// `MAX_VALUE_BYTES`.
+pub static MAX_VALUE_BYTES: Setting = Setting {
+    name: "MAX_VALUE_BYTES",
+    also: &[],
+    presence: Presence::Default("16MiB"),
+    expected: "a size up to 1GiB, such as 16MiB (units B, KiB, MiB, GiB, KB, MB, GB)",
+    example: "64MiB",
+    help: "The longest value of a put or get; the same for routers and nodes",
+};
+
+/// A value of `MAX_VALUE_BYTES`: 1 byte to 1 GiB. `None` for anything else.
+#[must_use]
+pub fn parse_value_bytes_max(text: &str) -> Option<usize> {
+    let bytes = parse_bytes(text).filter(|bytes| (1..=VALUE_BYTES_LIMIT).contains(bytes))?;
+    usize::try_from(bytes).ok()
+}
 
 /// A running gRPC listener.
 #[derive(Debug)]

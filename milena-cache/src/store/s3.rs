@@ -75,7 +75,7 @@ pub struct S3Config {
     /// `S3_TIMEOUT`: how long one operation may take, with its retries and its body.
     pub timeout: Duration,
     /// `MAX_VALUE_BYTES`: an object over it is not read.
-    pub value_bytes_max: u64,
+    pub value_bytes_max: usize,
     /// Who we are.
     pub credentials: S3Credentials,
 }
@@ -213,7 +213,7 @@ impl S3Store {
             meta_of(&object, meta::CRC32C).and_then(|hex| u32::from_str_radix(hex, 16).ok());
         let bytes = object
             .content_length()
-            .and_then(|bytes| u64::try_from(bytes).ok());
+            .and_then(|bytes| usize::try_from(bytes).ok());
         let bytes =
             bytes.ok_or_else(|| Error::S3Error(Cause::new("GET: the answer has no length")))?;
         let limit = self.config.value_bytes_max;
@@ -223,13 +223,7 @@ impl S3Store {
             );
             return Err(Error::InvalidInput(text));
         }
-        let capacity = usize::try_from(bytes).map_err(|error| {
-            Error::InternalError(Cause::with_source(
-                "a value that the address space cannot hold",
-                error,
-            ))
-        })?;
-        let mut value = BytesMut::with_capacity(capacity);
+        let mut value = BytesMut::with_capacity(bytes);
         let mut body = object.body;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| {
@@ -237,7 +231,7 @@ impl S3Store {
             })?;
             value.extend_from_slice(&chunk);
         }
-        if value.len() != capacity {
+        if value.len() != bytes {
             let text = format!(
                 "GET: the body has {} bytes where {bytes} were promised",
                 value.len()

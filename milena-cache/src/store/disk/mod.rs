@@ -1,70 +1,334 @@
-//! Stand-in until the segment store is merged: keeps nothing.
-use super::{Entry, Store, StoreStats, Version};
-use crate::error::Result;
+//! The disk store: a log of segment files with an index in memory. The format, and the reasons for it,
+//! are in docs/disk-format.md.
+//!
+//! ```text
+//!   put, delete ─▶ queue ─▶ writer ─▶ plan ─▶ log ─▶ segment files
+//!                             │ recover, reclaim │
+//!                             ▼                  ▼
+//!   get ─▶ shared: index ──────────────────▶ segments ─▶ one read
+//! ```
+//!
+//! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
+//! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
+
+mod config;
+mod files;
+mod footer;
+mod format;
+mod index;
+mod log;
+mod manifest;
+mod open;
+mod plan;
+mod reclaim;
+mod recover;
+mod scan;
+mod segment;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
-use std::path::PathBuf;
-use std::sync::Arc;
-/// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiskSync {
-    /// os
-    Os,
-    /// always
-    Always,
-}
-/// Configuration.
-#[derive(Clone, Debug)]
-pub struct DiskConfig {
-    /// path
-    pub path: PathBuf,
-}
-impl DiskConfig {
-    /// least
-    pub const MAX_BYTES_MIN: u64 = 16 << 20;
-    /// new
-    #[must_use]
-    pub fn new(path: PathBuf, _: u64, _: DiskSync, _: String) -> Self {
-        Self { path }
-    }
-}
-/// boot
-#[must_use]
-pub fn boot_id() -> String {
-    String::new()
-}
-/// Store.
-#[derive(Debug)]
-pub struct DiskStore;
-/// Error.
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::{DiskConfig, DiskSync, boot_id};
+
+use super::{Entry, Store, StoreStats, Version};
+use crate::error::{Cause, Error, Result};
+use files::{Directory, Files};
+use log::Site;
+use plan::Write;
+use shared::Shared;
+use writer::{Command, Queued, Writer};
+
+/// The memory that queued writes may take; whoever comes then waits. One larger write goes alone.
+const QUEUE_BYTES_MAX: u32 = 64 << 20;
+
+/// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("never")]
-pub struct OpenError;
+pub enum OpenError {
+    /// Another process, or another store of this one, has it open.
+    #[error("{} is in use by another node", path.display())]
+    InUse {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// The limits do not go together.
+    #[error("disk store: {why}")]
+    Limits {
+        /// What was given and what is expected.
+        why: String,
+    },
+    /// The directory cannot be made, read or written.
+    #[error("cannot open the disk store in {}", path.display())]
+    Io {
+        /// The store's directory.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A store on the local disk. Dropping it without [`Store::close`] is a stop like a crash, but waits for
+/// the write under way.
+pub struct DiskStore {
+    shared: Arc<Shared>,
+    clock: Clock,
+    key_hash: fn(&EntryKey) -> u64,
+    /// `None` once the store is being dropped.
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    /// What bounds the queue.
+    room: Arc<Semaphore>,
+    writer: Option<thread::JoinHandle<()>>,
+    maintenance: TaskTracker,
+    stop: CancellationToken,
+}
+
 impl DiskStore {
-    /// open
+    /// Opens the store in `config.path`, or makes it. Returns as soon as it can serve; what it held before
+    /// becomes visible as it is read in the background (see [`DiskStore::recovered`]).
+    ///
     /// # Errors
-    /// never
-    #[expect(clippy::unused_async, reason = "stand-in")]
-    pub async fn open(_: DiskConfig, _: Clock) -> std::result::Result<Arc<Self>, OpenError> {
-        Ok(Arc::new(Self))
+    /// [`OpenError`]. Damage is no error: it costs what is damaged.
+    pub async fn open(
+        config: DiskConfig,
+        clock: Clock,
+    ) -> std::result::Result<Arc<Self>, OpenError> {
+        let path = config.path.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            let files = Directory::new(config.path.clone()).map_err(|e| in_path(&config, e))?;
+            let lock = lock(&config)?;
+            let key_hash = EntryKey::hash64;
+            let parts = Parts::open(Arc::new(files), Some(lock), config, clock, key_hash)?;
+            Ok(parts)
+        });
+        match opening.await {
+            Ok(parts) => Ok(Self::start(parts?)),
+            Err(stopped) => Err(OpenError::Io {
+                path,
+                source: io::Error::other(stopped),
+            }),
+        }
+    }
+
+    /// Waits until the whole log has been read, so that everything that is kept can be found.
+    pub async fn recovered(&self) {
+        let mut recovered = self.shared.recovered.subscribe();
+        // The sender is in `self`: it cannot go while this waits.
+        let _ = recovered.wait_for(|is_recovered| *is_recovered).await;
+    }
+
+    /// Starts the upkeep of a store whose writer runs.
+    fn start(parts: Parts) -> Arc<Self> {
+        let store = Self {
+            shared: parts.shared,
+            clock: parts.clock,
+            key_hash: parts.key_hash,
+            room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
+            writer: Some(parts.writer),
+            maintenance: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            commands: Some(parts.commands),
+        };
+        let commands = store
+            .commands
+            .as_ref()
+            .map(mpsc::UnboundedSender::downgrade);
+        let stop = store.stop.clone();
+        store.maintenance.spawn(async move {
+            let upkeep = async {
+                while let Some(commands) = commands.as_ref().and_then(|weak| weak.upgrade()) {
+                    let done = ask(&commands, Command::Maintain);
+                    drop(commands);
+                    // An error: the writer has ended, and so does this, at the next turn.
+                    let _ = done.await;
+                    tokio::time::sleep(parts.maintenance_every).await;
+                }
+            };
+            stop.run_until_cancelled(upkeep).await;
+        });
+        Arc::new(store)
+    }
+
+    /// Queues `write` and waits until it is done.
+    async fn write(&self, write: Write, deadline: Deadline) -> Result<()> {
+        let bytes = u32::try_from(write.bytes())
+            .unwrap_or(u32::MAX)
+            .min(QUEUE_BYTES_MAX);
+        let written = async {
+            let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+            let room = room.map_err(|_| ended())?;
+            let queued = |done| Command::Write(Box::new(Queued { write, done, room }));
+            self.ask(queued).await.map_err(|_| ended())?
+        };
+        timeout_at(deadline.instant(), written)
+            .await
+            .unwrap_or_else(|_| Err(too_late("write")))
+    }
+
+    /// Sends the writer a command; the answer is an error if there is no writer any more.
+    fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
+        let commands = self.commands.as_ref();
+        ask(commands.expect("only `drop` takes it"), command)
     }
 }
+
+fn ask<T>(
+    commands: &mpsc::UnboundedSender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> oneshot::Receiver<T> {
+    let (done, answer) = oneshot::channel();
+    // If it cannot be sent it is dropped, and `done` with it: the receiver learns of it.
+    let _ = commands.send(command(done));
+    answer
+}
+
 #[async_trait]
 impl Store for DiskStore {
-    async fn get(&self, _: &EntryKey, _: Deadline) -> Result<Option<Entry>> {
-        Ok(None)
+    async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
+        let hash = (self.key_hash)(key);
+        if !self.shared.index.may_hold(hash) {
+            return Ok(None);
+        }
+        let (shared, key, now) = (Arc::clone(&self.shared), key.clone(), self.clock.now());
+        let lookup = tokio::task::spawn_blocking(move || shared.lookup(&key, hash, now));
+        match timeout_at(deadline.instant(), lookup).await {
+            Ok(found) => found.map_err(|error| {
+                Error::InternalError(Cause::with_source("a lookup on disk did not end", error))
+            }),
+            Err(_) => Err(too_late("read")),
+        }
     }
-    async fn put(&self, _: &EntryKey, entry: Entry, _: Deadline) -> Result<Version> {
-        Ok(entry.version)
+
+    async fn put(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<Version> {
+        let version = entry.version.clone();
+        let write = Write::put(key, (self.key_hash)(key), entry);
+        self.write(write, deadline).await?;
+        Ok(version)
     }
-    async fn delete(&self, _: &EntryKey, _: Deadline) -> Result<()> {
-        Ok(())
+
+    async fn delete(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
+        let write = Write::delete(key, (self.key_hash)(key));
+        self.write(write, deadline).await
     }
-    async fn check(&self, _: Deadline) -> Result<()> {
-        Ok(())
+
+    async fn check(&self, _deadline: Deadline) -> Result<()> {
+        match self.shared.off_because() {
+            None => Ok(()),
+            Some(why) => Err(Error::StoreError(Cause::new(format!(
+                "the disk store is off: {why}"
+            )))),
+        }
     }
+
     fn stats(&self) -> StoreStats {
-        StoreStats::default()
+        self.shared.stats()
     }
+
+    async fn close(&self) -> Result<()> {
+        self.stop.cancel();
+        self.ask(Command::Close).await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.commands = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the disk store's writer has panicked");
+        }
+    }
+}
+
+/// A store whose writer runs, but nothing of which needs a runtime yet.
+struct Parts {
+    shared: Arc<Shared>,
+    clock: Clock,
+    key_hash: fn(&EntryKey) -> u64,
+    commands: mpsc::UnboundedSender<Command>,
+    writer: thread::JoinHandle<()>,
+    maintenance_every: Duration,
+}
+
+impl Parts {
+    /// Opens the store in `files`. The writer thread keeps `lock` until it ends.
+    fn open(
+        files: Arc<dyn Files>,
+        lock: Option<File>,
+        config: DiskConfig,
+        clock: Clock,
+        key_hash: fn(&EntryKey) -> u64,
+    ) -> std::result::Result<Self, OpenError> {
+        config.check().map_err(|why| OpenError::Limits { why })?;
+        let shared = Arc::new(Shared::new());
+        let config = Arc::new(config);
+        let site = Site {
+            files,
+            config: Arc::clone(&config),
+            clock: clock.clone(),
+            shared: Arc::clone(&shared),
+            key_hash,
+        };
+        let (log, recovery) = open::open(site).map_err(|e| in_path(&config, e))?;
+        let (commands, queue) = mpsc::unbounded_channel();
+        let writer = thread::Builder::new().name("disk-writer".to_owned());
+        let writer = writer.spawn(move || {
+            Writer::new(log, recovery, queue).run();
+            drop(lock);
+        });
+        Ok(Self {
+            shared,
+            clock,
+            key_hash,
+            commands,
+            writer: writer.map_err(|e| in_path(&config, e))?,
+            maintenance_every: config.maintenance_every,
+        })
+    }
+}
+
+/// Locks the directory against every other store. The file's end unlocks it.
+fn lock(config: &DiskConfig) -> std::result::Result<File, OpenError> {
+    let file = File::create(config.path.join(open::LOCK_NAME)).map_err(|e| in_path(config, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: config.path.clone(),
+        }),
+        Err(TryLockError::Error(error)) => Err(in_path(config, error)),
+    }
+}
+
+fn in_path(config: &DiskConfig, source: io::Error) -> OpenError {
+    OpenError::Io {
+        path: config.path.clone(),
+        source,
+    }
+}
+
+fn ended() -> Error {
+    Error::StoreError(Cause::new("the disk store is closed"))
+}
+
+fn too_late(what: &str) -> Error {
+    Error::StoreError(Cause::new(format!(
+        "a {what} on disk was not done by the deadline"
+    )))
 }

@@ -1,0 +1,107 @@
+//! What a segment holds, as its footer says it: enough to index the segment without reading its
+//! records. Laid out in docs/disk-format.md.
+//!
+//! Pure: no files, no clock. Parsing takes any bytes and gives `None` for what is not valid.
+
+use bytes::BufMut;
+
+use super::format::{Head, Kind, RECORD_HEADER_BYTES, Until, u32_at, u64_at};
+
+/// What a footer says of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FooterEntry {
+    pub(super) key_hash: u64,
+    pub(super) offset: u32,
+    pub(super) bytes: u32,
+    pub(super) is_tombstone: bool,
+}
+
+/// What a segment holds: the contents of its footer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// The latest death of its puts.
+    pub(super) last_death: Until,
+    /// The latest moment until which one of its records is needed.
+    pub(super) needed_until: Until,
+    /// Its records, in the order of the log.
+    pub(super) entries: Vec<FooterEntry>,
+}
+
+const FOOTER_SUMMARY_BYTES: usize = 24;
+const FOOTER_ENTRY_BYTES: usize = 16;
+const TOMBSTONE_BIT: u32 = 1 << 31;
+
+impl Contents {
+    pub(super) fn new() -> Self {
+        Self {
+            last_death: Until::PAST,
+            needed_until: Until::PAST,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Takes note of the record with this head.
+    pub(super) fn add(&mut self, head: &Head, key_hash: u64, offset: u32, bytes: u32) {
+        self.last_death = self.last_death.max(head.dies_at());
+        self.needed_until = self.needed_until.max(head.needed_until);
+        self.entries.push(FooterEntry {
+            key_hash,
+            offset,
+            bytes,
+            is_tombstone: head.kind == Kind::Tombstone,
+        });
+    }
+
+    /// The length of the footer record, once `more` records have been added.
+    pub(super) fn footer_bytes(&self, more: usize) -> u64 {
+        let entries = self.entries.len() + more;
+        u64::from(RECORD_HEADER_BYTES)
+            + (FOOTER_SUMMARY_BYTES + entries * FOOTER_ENTRY_BYTES) as u64
+    }
+
+    /// The value of the footer record.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut value =
+            Vec::with_capacity(FOOTER_SUMMARY_BYTES + self.entries.len() * FOOTER_ENTRY_BYTES);
+        value.put_u64_le(self.last_death.0);
+        value.put_u64_le(self.needed_until.0);
+        value.put_u32_le(
+            u32::try_from(self.entries.len()).expect("a segment has fewer records than bytes"),
+        );
+        value.put_u32_le(0);
+        for entry in &self.entries {
+            let tombstone = if entry.is_tombstone { TOMBSTONE_BIT } else { 0 };
+            value.put_u64_le(entry.key_hash);
+            value.put_u32_le(entry.offset);
+            value.put_u32_le(entry.bytes | tombstone);
+        }
+        value
+    }
+
+    /// What a footer's value says, if it is consistent and every record lies before `end`.
+    pub(super) fn parse(value: &[u8], end: u32) -> Option<Self> {
+        let summary = value.get(..FOOTER_SUMMARY_BYTES)?;
+        let entries = &value[FOOTER_SUMMARY_BYTES..];
+        let count = u32_at(summary, 16) as usize;
+        if entries.len() != count.checked_mul(FOOTER_ENTRY_BYTES)? {
+            return None;
+        }
+        let entries: Vec<_> = entries
+            .chunks_exact(FOOTER_ENTRY_BYTES)
+            .map(|entry| FooterEntry {
+                key_hash: u64_at(entry, 0),
+                offset: u32_at(entry, 8),
+                bytes: u32_at(entry, 12) & !TOMBSTONE_BIT,
+                is_tombstone: u32_at(entry, 12) & TOMBSTONE_BIT != 0,
+            })
+            .collect();
+        let within = |entry: &FooterEntry| {
+            u64::from(entry.offset) + u64::from(entry.bytes) <= u64::from(end)
+        };
+        entries.iter().all(within).then_some(Self {
+            last_death: Until(u64_at(summary, 0)),
+            needed_until: Until(u64_at(summary, 8)),
+            entries,
+        })
+    }
+}

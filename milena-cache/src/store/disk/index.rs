@@ -1,0 +1,267 @@
+//! The index: where the newest record of each key lies.
+//!
+//! It holds no keys, only 38 bits of their hashes, so several keys may share a hash: whoever looks
+//! up gets every candidate and compares keys in the records. A slot takes 16 bytes, and the table
+//! around it at most as much again and a little (a table is between 7/16 and 7/8 full, one byte a place).
+//!
+//! Invariant: every key of which a record is in the log that is not dead has a slot, also while
+//! its newest record is a tombstone, expired or damaged: such a slot is *retired*. It answers a miss
+//! without a read, and goes on hiding what is older.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+
+use super::format::SegmentId;
+
+const SHARD_BITS: u32 = 6;
+
+/// Set in a slot's length when the record is not to be served.
+const RETIRED_BIT: u32 = 1 << 31;
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) segment: SegmentId,
+    pub(super) offset: u32,
+    /// The length of the whole record; less than 2³¹.
+    pub(super) bytes: u32,
+}
+
+/// A record that may be that of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) location: Location,
+    /// A tombstone, expired or damaged: a miss if it is the key's.
+    pub(super) is_retired: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    tag: u32,
+    segment: SegmentId,
+    offset: u32,
+    bytes_and_retired: u32,
+}
+
+impl Slot {
+    fn new(hash: u64, candidate: Candidate) -> Self {
+        let retired = if candidate.is_retired { RETIRED_BIT } else { 0 };
+        Self {
+            tag: tag_of(hash),
+            segment: candidate.location.segment,
+            offset: candidate.location.offset,
+            bytes_and_retired: candidate.location.bytes | retired,
+        }
+    }
+
+    fn candidate(self) -> Candidate {
+        Candidate {
+            location: Location {
+                segment: self.segment,
+                offset: self.offset,
+                bytes: self.bytes_and_retired & !RETIRED_BIT,
+            },
+            is_retired: self.bytes_and_retired & RETIRED_BIT != 0,
+        }
+    }
+
+    fn is_at(self, location: Location) -> bool {
+        self.segment == location.segment && self.offset == location.offset
+    }
+}
+
+#[derive(Default)]
+struct Shard {
+    slots: HashTable<Slot>,
+    /// Slots that are not retired.
+    entries: u64,
+}
+
+/// See the file's head.
+pub(super) struct Index {
+    shards: Box<[Mutex<Shard>]>,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        let shards = (0..1 << SHARD_BITS).map(|_| Mutex::default());
+        Self {
+            shards: shards.collect(),
+        }
+    }
+
+    /// Every record that may be that of a key with this hash.
+    pub(super) fn candidates(&self, hash: u64) -> Vec<Candidate> {
+        let shard = self.shard(hash);
+        let same_tag = shard.slots.iter_hash(spread(tag_of(hash)));
+        same_tag
+            .filter(|slot| slot.tag == tag_of(hash))
+            .map(|slot| slot.candidate())
+            .collect()
+    }
+
+    /// Whether a key with this hash may have a record that is to be served.
+    pub(super) fn may_hold(&self, hash: u64) -> bool {
+        let shard = self.shard(hash);
+        let tag = tag_of(hash);
+        let mut same_tag = shard.slots.iter_hash(spread(tag));
+        same_tag.any(|slot| slot.tag == tag && !slot.candidate().is_retired)
+    }
+
+    /// Adds a slot, in place of the one at `superseded`. Readers see the one or the other.
+    pub(super) fn insert(&self, hash: u64, new: Candidate, superseded: Option<Location>) {
+        let mut shard = self.shard(hash);
+        shard.entries += u64::from(!new.is_retired);
+        let slot = Slot::new(hash, new);
+        if let Some(old) = superseded
+            && let Some(found) = shard.find(hash, old)
+        {
+            let old = std::mem::replace(found, slot);
+            shard.entries -= u64::from(!old.candidate().is_retired);
+            return;
+        }
+        let hash_of = |slot: &Slot| spread(slot.tag);
+        shard.slots.insert_unique(spread(slot.tag), slot, hash_of);
+    }
+
+    /// Retires the slot at `location`. `false` if it is retired already, or no longer there.
+    pub(super) fn retire(&self, hash: u64, location: Location) -> bool {
+        let mut shard = self.shard(hash);
+        let Some(found) = shard.find(hash, location) else {
+            return false;
+        };
+        if found.candidate().is_retired {
+            return false;
+        }
+        found.bytes_and_retired |= RETIRED_BIT;
+        shard.entries -= 1;
+        true
+    }
+
+    /// Whether the index points at this record.
+    pub(super) fn points_at(&self, hash: u64, location: Location) -> bool {
+        self.shard(hash).find(hash, location).is_some()
+    }
+
+    /// Forgets every record of these segments, and gives the number of entries that went.
+    pub(super) fn remove_segments(&self, is_removed: impl Fn(SegmentId) -> bool) -> u64 {
+        let mut removed = 0;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let mut entries = 0;
+            shard.slots.retain(|slot| {
+                let stays = !is_removed(slot.segment);
+                entries += u64::from(!stays && !slot.candidate().is_retired);
+                stays
+            });
+            shard.entries -= entries;
+            removed += entries;
+        }
+        removed
+    }
+
+    /// How many slots are not retired.
+    pub(super) fn entries(&self) -> u64 {
+        self.shards.iter().map(|shard| lock(shard).entries).sum()
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[(hash >> (u64::BITS - SHARD_BITS)) as usize])
+    }
+}
+
+impl Shard {
+    fn find(&mut self, hash: u64, location: Location) -> Option<&mut Slot> {
+        let tag = tag_of(hash);
+        self.slots
+            .find_mut(spread(tag), |slot| slot.tag == tag && slot.is_at(location))
+    }
+}
+
+/// The low half of the hash; the shard is chosen by its highest bits.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+fn tag_of(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// The table wants its entropy in the lowest and in the highest bits.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(segment: u32, offset: u32) -> Candidate {
+        Candidate {
+            location: Location {
+                segment: SegmentId(segment),
+                offset,
+                bytes: 100,
+            },
+            is_retired: false,
+        }
+    }
+
+    #[test]
+    fn a_slot_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Slot>(), 16);
+    }
+
+    #[test]
+    fn the_newer_location_takes_the_place_of_the_older() {
+        let index = Index::new();
+        index.insert(7, at(1, 64), None);
+        index.insert(7, at(2, 64), Some(at(1, 64).location));
+        assert_eq!(index.candidates(7), [at(2, 64)]);
+        assert_eq!(index.entries(), 1);
+    }
+
+    #[test]
+    fn keys_that_share_a_hash_have_a_slot_each() {
+        let index = Index::new();
+        index.insert(7, at(1, 64), None);
+        index.insert(7, at(1, 164), None);
+        assert_eq!(index.candidates(7).len(), 2);
+        index.insert(7, at(2, 64), Some(at(1, 164).location));
+        let found = index.candidates(7);
+        assert!(found.len() == 2 && found.contains(&at(1, 64)) && found.contains(&at(2, 64)));
+        assert!(index.candidates(8).is_empty());
+    }
+
+    #[test]
+    fn a_retired_slot_stays_but_is_no_entry() {
+        let index = Index::new();
+        index.insert(7, at(1, 64), None);
+        assert!(index.retire(7, at(1, 64).location));
+        assert!(!index.retire(7, at(1, 64).location), "only once");
+        assert!(
+            !index.retire(7, at(1, 65).location),
+            "not what is not there"
+        );
+        assert_eq!(index.entries(), 0);
+        assert!(index.candidates(7)[0].is_retired);
+        index.insert(7, at(2, 64), Some(at(1, 64).location));
+        assert_eq!(index.entries(), 1);
+    }
+
+    #[test]
+    fn removing_segments_counts_only_entries() {
+        let index = Index::new();
+        for number in 0..1_000_u64 {
+            let segment = u32::from(number % 2 == 0);
+            index.insert(number << 50 | number, at(segment, 64), None);
+        }
+        index.retire(0, at(1, 64).location);
+        assert_eq!(index.remove_segments(|id| id == SegmentId(1)), 499);
+        assert_eq!(index.entries(), 500);
+        assert!(index.candidates(0).is_empty());
+        assert_eq!(index.candidates(1 << 50 | 1), [at(0, 64)]);
+    }
+}

@@ -1,0 +1,408 @@
+//! The log: the segments in their order, one of them being written. Records go in at its end.
+//!
+//! Owned by the one writer thread, so nothing here is locked. Knows nothing of queues and callers.
+//!
+//! Invariants: a record is in the index only once it is written (and synced, with `always`); the order
+//! of the index is the order of the log; the files never pass `max_bytes`, because room is made before
+//! a segment is opened; nothing in a segment is acknowledged before the manifest lists the segment.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::Clock;
+
+use super::config::{DiskConfig, DiskSync};
+use super::files::Files;
+use super::footer::Contents;
+use super::format::{Head, Kind, SEGMENT_HEADER_BYTES, SegmentId, Until};
+use super::index::{Candidate, Location};
+use super::manifest::{self, Manifest};
+use super::segment::{Segment, file_name};
+use super::shared::{Counters, Shared};
+
+/// What the log is made of and by; stays the same when the store starts again.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) config: Arc<DiskConfig>,
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
+    /// A key's hash; a test chooses one that collides.
+    pub(super) key_hash: fn(&EntryKey) -> u64,
+}
+
+impl Site {
+    pub(super) fn is_durable(&self) -> bool {
+        self.config.sync == DiskSync::Always
+    }
+}
+
+/// A record to be appended. What it borrows is written as it is.
+pub(super) struct Record<'a> {
+    pub(super) head: Head,
+    pub(super) key_hash: u64,
+    /// The bucket's bytes and then the key's.
+    pub(super) bucket_and_key: &'a [u8],
+    pub(super) version: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// The record that the index points at until now.
+    pub(super) superseded: Option<Location>,
+}
+
+/// See the file's head.
+pub(super) struct Log {
+    pub(super) site: Site,
+    pub(super) store_id: u64,
+    pub(super) next_segment: SegmentId,
+    /// The segments that are no longer written, by age.
+    pub(super) sealed: BTreeMap<SegmentId, Sealed>,
+    active: Option<Active>,
+}
+
+/// A segment that is no longer written.
+pub(super) struct Sealed {
+    pub(super) file_bytes: u64,
+    /// Where its records end; `None` as long as it has not been scanned.
+    pub(super) end: Option<u32>,
+    /// What its records need; `None` as long as it has not been read.
+    pub(super) lives: Option<Lives>,
+}
+
+/// How long the records of a segment matter.
+#[derive(Clone, Copy)]
+pub(super) struct Lives {
+    /// The latest death of its puts.
+    pub(super) last_death: Until,
+    /// The latest moment until which one of its records is needed.
+    pub(super) needed_until: Until,
+    /// Replacing what is needed by tombstones was considered, and would free too little.
+    pub(super) is_kept: bool,
+}
+
+impl Lives {
+    pub(super) fn of(contents: &Contents) -> Self {
+        Self {
+            last_death: contents.last_death,
+            needed_until: contents.needed_until,
+            is_kept: false,
+        }
+    }
+}
+
+/// The segment that is being written.
+struct Active {
+    segment: Arc<Segment>,
+    /// Where the next record goes: all before is acknowledged or about to be.
+    end: u32,
+    /// The file's length; more than `end` while it is written, and after a failed write.
+    file_bytes: u64,
+    contents: Contents,
+}
+
+impl Log {
+    /// A log with no segment of which anything was read yet.
+    pub(super) fn new(
+        site: Site,
+        store_id: u64,
+        next_segment: SegmentId,
+        sealed: BTreeMap<SegmentId, Sealed>,
+    ) -> Self {
+        Self {
+            site,
+            store_id,
+            next_segment,
+            sealed,
+            active: None,
+        }
+    }
+
+    /// Appends and indexes `records`, in this order. If the segment fails, what it did not take goes
+    /// once into a new one.
+    ///
+    /// # Errors
+    /// The second failure. Any part of `records` may have been written.
+    pub(super) fn append(&mut self, records: &[Record<'_>]) -> io::Result<()> {
+        let mut rest = records;
+        let Err(error) = self.append_until_failure(&mut rest) else {
+            return Ok(());
+        };
+        tracing::warn!(
+            %error,
+            "the disk store could not write to a segment; it goes on in a new one"
+        );
+        self.abandon_active();
+        if matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            self.evict_oldest()?;
+        }
+        self.append_until_failure(&mut rest)
+    }
+
+    /// Whether a record of this length fits into a segment of its own.
+    pub(super) fn can_hold(&self, record_bytes: u64) -> bool {
+        let alone = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1);
+        alone + record_bytes <= u64::from(self.site.config.segment_bytes)
+    }
+
+    fn append_until_failure(&mut self, rest: &mut &[Record<'_>]) -> io::Result<()> {
+        while !rest.is_empty() {
+            let fitting = match self.fitting(rest) {
+                0 => {
+                    self.seal_active();
+                    self.open_segment()?;
+                    self.fitting(rest)
+                }
+                fitting => fitting,
+            };
+            assert!(fitting > 0, "whoever appends has asked `can_hold`");
+            let (now, later) = rest.split_at(fitting);
+            self.write(now)?;
+            *rest = later;
+        }
+        Ok(())
+    }
+
+    /// How many of `records` the active segment takes, its footer included.
+    fn fitting(&self, records: &[Record<'_>]) -> usize {
+        let Some(active) = &self.active else { return 0 };
+        let mut end = u64::from(active.end);
+        let mut fitting = 0;
+        for record in records {
+            end += record.head.record_bytes();
+            let with_footer = end + active.contents.footer_bytes(fitting + 1);
+            if with_footer > u64::from(self.site.config.segment_bytes) {
+                break;
+            }
+            fitting += 1;
+        }
+        fitting
+    }
+
+    /// Writes `records`, which fit, to the active segment, and then indexes them.
+    fn write(&mut self, records: &[Record<'_>]) -> io::Result<()> {
+        let active = self.active.as_mut().expect("`fitting` found room in it");
+        let mut heads = Vec::new();
+        let mut offsets = Vec::with_capacity(records.len());
+        let mut end = active.end;
+        for record in records {
+            offsets.push((end, heads.len()));
+            let names = [record.bucket_and_key, record.version];
+            let place = active.segment.place(end);
+            record.head.encode(place, names, &mut heads);
+            end += record_bytes(record);
+        }
+        let mut slices = Vec::with_capacity(2 * records.len());
+        for (record, (_, head_at)) in records.iter().zip(&offsets) {
+            let head = &heads[*head_at..*head_at + record.head.bytes() as usize];
+            slices.push(IoSlice::new(head));
+            slices.push(IoSlice::new(record.value));
+        }
+        active.file_bytes = u64::from(end);
+        let file = Arc::clone(&active.segment.file);
+        let written_from = u64::from(active.end);
+        self.publish_bytes();
+        file.write_all_at(&mut slices, written_from)?;
+        if self.site.is_durable() {
+            file.sync()?;
+        }
+        self.index(records, offsets.iter().map(|(offset, _)| *offset), end);
+        Ok(())
+    }
+
+    /// Takes note of `records`, which are in the active segment now.
+    fn index(&mut self, records: &[Record<'_>], offsets: impl Iterator<Item = u32>, end: u32) {
+        let active = self.active.as_mut().expect("it was just written to");
+        active.end = end;
+        for (record, offset) in records.iter().zip(offsets) {
+            let bytes = record_bytes(record);
+            active
+                .contents
+                .add(&record.head, record.key_hash, offset, bytes);
+            let new = Candidate {
+                location: Location {
+                    segment: active.segment.id,
+                    offset,
+                    bytes,
+                },
+                is_retired: record.head.kind == Kind::Tombstone,
+            };
+            let index = &self.site.shared.index;
+            index.insert(record.key_hash, new, record.superseded);
+        }
+    }
+
+    /// Makes room for a new segment and opens it.
+    fn open_segment(&mut self) -> io::Result<()> {
+        let Site { files, config, .. } = &self.site.clone();
+        let segment_bytes = u64::from(config.segment_bytes);
+        while self.bytes_with(segment_bytes, 1) > config.max_bytes {
+            self.evict_oldest()?;
+        }
+        let id = self.next_segment;
+        self.next_segment = SegmentId(id.0 + 1);
+        let segment = match Segment::create(files.as_ref(), self.store_id, id, config.segment_bytes)
+        {
+            Ok(segment) => Arc::new(segment),
+            Err(error) => {
+                files.remove(&file_name(id))?;
+                return Err(error);
+            }
+        };
+        if self.site.is_durable() {
+            segment.file.sync()?;
+            files.sync_names()?;
+        }
+        self.site.shared.segments.insert(Arc::clone(&segment));
+        self.active = Some(Active {
+            segment,
+            end: SEGMENT_HEADER_BYTES,
+            file_bytes: u64::from(SEGMENT_HEADER_BYTES),
+            contents: Contents::new(),
+        });
+        self.publish_bytes();
+        self.write_manifest(false, self.site.is_durable())
+    }
+
+    /// Ends the active segment with its footer. A footer that cannot be written is done without: it
+    /// only makes opening the store faster.
+    fn seal_active(&mut self) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        match write_footer(&active.segment, active.end, &active.contents) {
+            Ok(file_bytes) => active.file_bytes = active.file_bytes.max(file_bytes),
+            Err(error) => {
+                // Any part of it may be there: count it in full.
+                active.file_bytes = u64::from(active.end) + active.contents.footer_bytes(0);
+                tracing::warn!(%error, "the disk store could not write a segment's footer");
+            }
+        }
+        self.abandon_active();
+    }
+
+    /// Ends the active segment where its last acknowledged record ends.
+    pub(super) fn abandon_active(&mut self) {
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        self.sealed.insert(
+            active.segment.id,
+            Sealed {
+                file_bytes: active.file_bytes,
+                end: Some(active.end),
+                lives: Some(Lives::of(&active.contents)),
+            },
+        );
+        self.publish_bytes();
+    }
+
+    /// Ends the active segment if all its records have had their time.
+    pub(super) fn seal_active_if_expired(&mut self) {
+        let now = self.site.clock.now();
+        if self.active.as_ref().is_some_and(|active| {
+            active.end > SEGMENT_HEADER_BYTES && active.contents.needed_until.has_passed(now)
+        }) {
+            self.abandon_active();
+        }
+    }
+
+    /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
+    pub(super) fn evict_oldest(&mut self) -> io::Result<()> {
+        let Some(id) = self.sealed.keys().next().copied() else {
+            return Ok(());
+        };
+        self.site.files.remove(&file_name(id))?;
+        let evicted = self.forget(|other| other == id);
+        Counters::add(&self.site.shared.counters.evicted, evicted);
+        Ok(())
+    }
+
+    /// Drops segments that hide nothing any more, or together with all that they hide; gives the
+    /// number of entries that went. The manifest goes first, so that after a crash they are neither
+    /// missed nor read.
+    pub(super) fn drop_segments(&mut self, dropped: &[SegmentId]) -> io::Result<u64> {
+        let entries = self.forget(|id| dropped.contains(&id));
+        self.write_manifest(false, self.site.is_durable())?;
+        for id in dropped {
+            self.site.files.remove(&file_name(*id))?;
+        }
+        Ok(entries)
+    }
+
+    fn forget(&mut self, is_forgotten: impl Fn(SegmentId) -> bool) -> u64 {
+        let shared = Arc::clone(&self.site.shared);
+        let entries = shared.index.remove_segments(&is_forgotten);
+        self.sealed.retain(|id, _| {
+            let stays = !is_forgotten(*id);
+            if !stays {
+                shared.segments.remove(*id);
+            }
+            stays
+        });
+        self.publish_bytes();
+        entries
+    }
+
+    /// Makes everything durable and says in the manifest that the store was closed.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        self.seal_active();
+        for segment in self.site.shared.segments.all() {
+            segment.file.sync()?;
+        }
+        self.write_manifest(true, true)
+    }
+
+    /// Writes what the log is made of now.
+    pub(super) fn write_manifest(&self, closed: bool, durable: bool) -> io::Result<()> {
+        let sealed = self.sealed.iter().map(|(id, sealed)| (*id, sealed.end));
+        let active = self.active.iter().map(|active| (active.segment.id, None));
+        let manifest = Manifest {
+            sync: self.site.config.sync,
+            closed,
+            store_id: self.store_id,
+            next_segment: self.next_segment,
+            boot_id: self.site.config.boot_id.clone(),
+            segments: sealed.chain(active).collect(),
+        };
+        self.site.files.replace(
+            manifest::NAME,
+            manifest::TEMPORARY_NAME,
+            &manifest.encode(),
+            durable,
+        )
+    }
+
+    /// The bytes that count against the limit, with this much more in this many more segments.
+    pub(super) fn bytes_with(&self, more_bytes: u64, more_segments: usize) -> u64 {
+        let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
+        let active = self.active.as_ref().map_or(0, |active| active.file_bytes);
+        let segments = self.sealed.len() + usize::from(self.active.is_some()) + more_segments;
+        sealed + active + more_bytes + 2 * Manifest::file_bytes(segments)
+    }
+
+    pub(super) fn publish_bytes(&self) {
+        let bytes = self.bytes_with(0, 0);
+        let counters = &self.site.shared.counters;
+        counters.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Writes the footer of a segment whose records end at `end`; gives the file's length then.
+pub(super) fn write_footer(segment: &Segment, end: u32, contents: &Contents) -> io::Result<u64> {
+    let value = contents.encode();
+    let head = Head::of_footer(&value);
+    let mut encoded = Vec::new();
+    head.encode(segment.place(end), [&[], &[]], &mut encoded);
+    let mut slices = [IoSlice::new(&encoded), IoSlice::new(&value)];
+    segment.file.write_all_at(&mut slices, end.into())?;
+    Ok(u64::from(end) + head.record_bytes())
+}
+
+fn record_bytes(record: &Record<'_>) -> u32 {
+    u32::try_from(record.head.record_bytes()).expect("a record fits into its segment")
+}

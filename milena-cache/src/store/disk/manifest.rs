@@ -1,0 +1,180 @@
+//! The manifest: which segments make up the log, and how the store was closed.
+//!
+//! Pure: its bytes, as docs/disk-format.md lays them out. Both copies are the same, so one damaged copy
+//! loses nothing.
+
+use bytes::BufMut;
+
+use super::DiskSync;
+use super::format::{SegmentId, u16_at, u32_at, u64_at};
+
+/// Its file's name.
+pub(super) const NAME: &str = "MANIFEST";
+
+/// The next manifest, while it is being written.
+pub(super) const TEMPORARY_NAME: &str = "MANIFEST.tmp";
+
+/// The longest boot id, in bytes; a longer one is cut. Linux's has 36.
+const BOOT_ID_BYTES_MAX: usize = 64;
+
+const MAGIC: &[u8; 8] = b"MILENAMF";
+const VERSION: u16 = 1;
+const FIXED_BYTES: usize = 96;
+const SEGMENT_BYTES: usize = 8;
+
+/// What the manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Manifest {
+    pub(super) sync: DiskSync,
+    /// Nothing was written since the store was closed.
+    pub(super) closed: bool,
+    pub(super) store_id: u64,
+    pub(super) next_segment: SegmentId,
+    /// The boot of the machine in which the store was opened; empty if not known.
+    pub(super) boot_id: String,
+    /// The log, oldest first, and where the records of each segment end if that is known.
+    pub(super) segments: Vec<(SegmentId, Option<u32>)>,
+}
+
+impl Manifest {
+    /// The length of the file that lists this many segments.
+    pub(super) fn file_bytes(segments: usize) -> u64 {
+        2 * (FIXED_BYTES + segments * SEGMENT_BYTES) as u64
+    }
+
+    /// The file's contents.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut copy = Vec::with_capacity(FIXED_BYTES + self.segments.len() * SEGMENT_BYTES);
+        copy.put_slice(MAGIC);
+        copy.put_u16_le(VERSION);
+        copy.put_u8(match self.sync {
+            DiskSync::Os => 0,
+            DiskSync::Always => 1,
+        });
+        copy.put_u8(u8::from(self.closed));
+        copy.put_u32_le(0);
+        copy.put_u64_le(self.store_id);
+        copy.put_u32_le(self.next_segment.0);
+        copy.put_u32_le(u32::try_from(self.segments.len()).expect("segments have 32-bit ids"));
+        copy.put_slice(known_boot_id(&self.boot_id));
+        copy.resize(FIXED_BYTES, 0);
+        for (id, end) in &self.segments {
+            copy.put_u32_le(id.0);
+            copy.put_u32_le(end.unwrap_or(0));
+        }
+        let crc = crc(&copy);
+        copy[12..16].copy_from_slice(&crc.to_le_bytes());
+        copy.repeat(2)
+    }
+
+    /// What an undamaged copy says, if there is one of this version.
+    pub(super) fn parse(contents: &[u8]) -> Option<Self> {
+        let second = contents.get(contents.len() / 2..)?;
+        Self::parse_copy(contents).or_else(|| Self::parse_copy(second))
+    }
+
+    /// Whether the machine has not been started anew since this manifest was written.
+    pub(super) fn is_of_boot(&self, boot_id: &str) -> bool {
+        !boot_id.is_empty() && known_boot_id(boot_id) == self.boot_id.as_bytes()
+    }
+
+    fn parse_copy(bytes: &[u8]) -> Option<Self> {
+        let fixed = bytes.get(..FIXED_BYTES)?;
+        if &fixed[..8] != MAGIC || u16_at(fixed, 8) != VERSION {
+            return None;
+        }
+        let segments_bytes = (u32_at(fixed, 28) as usize).checked_mul(SEGMENT_BYTES)?;
+        let copy = bytes.get(..FIXED_BYTES.checked_add(segments_bytes)?)?;
+        if u32_at(fixed, 12) != crc(copy) {
+            return None;
+        }
+        let boot_id = fixed[32..].split(|byte| *byte == 0).next()?;
+        Some(Self {
+            sync: if fixed[10] == 0 {
+                DiskSync::Os
+            } else {
+                DiskSync::Always
+            },
+            closed: fixed[11] == 1,
+            store_id: u64_at(fixed, 16),
+            next_segment: SegmentId(u32_at(fixed, 24)),
+            boot_id: String::from_utf8_lossy(boot_id).into_owned(),
+            segments: copy[FIXED_BYTES..]
+                .chunks_exact(SEGMENT_BYTES)
+                .map(|segment| {
+                    let end = u32_at(segment, 4);
+                    (SegmentId(u32_at(segment, 0)), (end != 0).then_some(end))
+                })
+                .collect(),
+        })
+    }
+}
+
+fn known_boot_id(boot_id: &str) -> &[u8] {
+    &boot_id.as_bytes()[..boot_id.len().min(BOOT_ID_BYTES_MAX)]
+}
+
+fn crc(copy: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&copy[..12]), &copy[16..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            sync: DiskSync::Always,
+            closed: true,
+            store_id: 0x0123_4567_89ab_cdef,
+            next_segment: SegmentId(9),
+            boot_id: "8b8e1b8e-0000-4000-8000-123456789abc".to_owned(),
+            segments: vec![
+                (SegmentId(3), Some(70_000)),
+                (SegmentId(7), Some(64)),
+                (SegmentId(8), None),
+            ],
+        }
+    }
+
+    #[test]
+    fn is_read_as_it_was_written() {
+        let encoded = manifest().encode();
+        assert_eq!(encoded.len() as u64, Manifest::file_bytes(3));
+        assert_eq!(Manifest::parse(&encoded), Some(manifest()));
+    }
+
+    #[test]
+    fn any_one_flipped_bit_loses_nothing() {
+        let encoded = manifest().encode();
+        for bit in 0..encoded.len() * 8 {
+            let mut flipped = encoded.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Manifest::parse(&flipped), Some(manifest()), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn two_damaged_copies_are_no_manifest_and_any_length_is_read() {
+        let encoded = manifest().encode();
+        let mut damaged = encoded.clone();
+        damaged[20] ^= 1;
+        damaged[encoded.len() / 2 + 20] ^= 1;
+        assert_eq!(Manifest::parse(&damaged), None);
+        for bytes in 0..encoded.len() / 2 {
+            assert_eq!(Manifest::parse(&encoded[..bytes]), None);
+        }
+    }
+
+    #[test]
+    fn an_unknown_boot_is_never_the_same_boot() {
+        let known = manifest();
+        assert!(known.is_of_boot(&manifest().boot_id));
+        assert!(!known.is_of_boot("another"));
+        let unknown = Manifest {
+            boot_id: String::new(),
+            ..manifest()
+        };
+        assert!(!unknown.is_of_boot(""));
+    }
+}

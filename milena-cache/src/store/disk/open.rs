@@ -1,0 +1,132 @@
+//! Opening a store: what of the files is kept, and the manifest that says the store is in use.
+//!
+//! Reads only the manifest and the file names; the log itself is read afterwards, in the background
+//! (`recover.rs`). The rules are those of docs/disk-format.md, "Opening a store".
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use super::config::DiskSync;
+use super::log::{Log, Sealed, Site};
+use super::manifest::{self, Manifest};
+use super::recover::Recovery;
+use super::segment::{file_name, id_of};
+
+/// The lock file's name. It is not counted: it stays empty.
+pub(super) const LOCK_NAME: &str = "LOCK";
+
+/// Opens what is there: a log that can be written at once, and what is still to be read of it.
+pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
+    let found = site.files.list()?;
+    let segments: BTreeMap<_, _> = found
+        .iter()
+        .filter_map(|(name, bytes)| Some((id_of(name)?, *bytes)))
+        .collect();
+    let is_foreign = |name: &&str| {
+        id_of(name).is_none()
+            && ![LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME].contains(name)
+    };
+    let foreign: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let foreign: Vec<_> = foreign
+        .into_iter()
+        .filter(|name| is_foreign(name))
+        .collect();
+    if !foreign.is_empty() {
+        tracing::warn!(
+            ?foreign,
+            "the disk store's directory has files that are not its own"
+        );
+    }
+    let manifest = match readable_manifest(&site, !segments.is_empty())? {
+        Ok(manifest) => manifest,
+        Err(why) => {
+            tracing::warn!(why, "the disk store starts empty");
+            return Ok((start_empty(site)?, Recovery::nothing()));
+        }
+    };
+    let is_listed = |id| manifest.segments.iter().any(|(listed, _)| *listed == id);
+    for id in segments.keys().filter(|id| !is_listed(**id)) {
+        site.files.remove(&file_name(*id))?;
+    }
+    site.files.remove(manifest::TEMPORARY_NAME)?;
+    let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
+    let newest_first: VecDeque<_> = manifest.segments.iter().rev().map(|(id, _)| *id).collect();
+    let sealed = manifest.segments.iter().map(|(id, end)| {
+        let file_bytes = segments.get(id).copied().unwrap_or(0);
+        let (end, lives) = (*end, None);
+        (
+            *id,
+            Sealed {
+                file_bytes,
+                end,
+                lives,
+            },
+        )
+    });
+    let sealed = sealed.collect();
+    let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
+    while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
+        log.evict_oldest()?;
+    }
+    // Synced also with `os`: after a power loss it must not look as if the store were still closed.
+    log.write_manifest(false, true)?;
+    log.publish_bytes();
+    Ok((log, Recovery::new(newest_first, power_was_lost)))
+}
+
+/// A store with nothing in it, whatever was there.
+pub(super) fn start_empty(site: Site) -> io::Result<Log> {
+    remove_all(&site)?;
+    let store_id = site.clock.random_u64();
+    let log = Log::new(site, store_id, super::format::SegmentId(1), BTreeMap::new());
+    log.write_manifest(false, true)?;
+    log.publish_bytes();
+    Ok(log)
+}
+
+/// Removes every file that holds anything of the log.
+pub(super) fn remove_all(site: &Site) -> io::Result<()> {
+    // The manifest first: segments that it does not list are never read.
+    site.files.remove(manifest::NAME)?;
+    site.files.remove(manifest::TEMPORARY_NAME)?;
+    for (name, _) in site.files.list()? {
+        if id_of(&name).is_some() {
+            site.files.remove(&name)?;
+        }
+    }
+    if site.is_durable() {
+        site.files.sync_names()?;
+    }
+    Ok(())
+}
+
+/// The manifest, if what it lists may be served; else why not.
+fn readable_manifest(
+    site: &Site,
+    has_segments: bool,
+) -> io::Result<Result<Manifest, &'static str>> {
+    let contents = match site.files.contents(manifest::NAME) {
+        Ok(contents) => contents,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Err(if has_segments {
+                "its manifest is missing"
+            } else {
+                "nothing is there yet"
+            }));
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(manifest) = Manifest::parse(&contents) else {
+        return Ok(Err("its manifest is damaged or of another version"));
+    };
+    if !manifest.closed
+        && manifest.sync == DiskSync::Os
+        && !manifest.is_of_boot(&site.config.boot_id)
+    {
+        return Ok(Err(
+            "it was not closed and the machine has been started anew since, \
+             so that its newest records may be lost",
+        ));
+    }
+    Ok(Ok(manifest))
+}

@@ -1,0 +1,108 @@
+//! From a put or delete to the record that is appended for it: what does it supersede?
+//!
+//! Runs on the writer thread, in the order of the log. Reads the head of what it supersedes, to
+//! verify that it is of the same key and to learn until when it is needed.
+
+use milena_cluster::key::EntryKey;
+
+use super::format::{Head, Kind, Name, Until};
+use super::index::Location;
+use super::log::{Log, Record};
+use crate::store::Entry;
+
+/// A put or delete on its way to the log.
+pub(super) struct Write {
+    pub(super) key: EntryKey,
+    pub(super) key_hash: u64,
+    /// What is put, and the head of its record; `None` deletes.
+    pub(super) put: Option<(Head, Entry)>,
+}
+
+impl Write {
+    pub(super) fn put(key: &EntryKey, key_hash: u64, entry: Entry) -> Self {
+        let head = Head::of_put(key, &entry);
+        Self {
+            key: key.clone(),
+            key_hash,
+            // A value whose length does not even fit into a head is declined like one over a segment.
+            put: head.map(|head| (head, entry)),
+        }
+    }
+
+    pub(super) fn delete(key: &EntryKey, key_hash: u64) -> Self {
+        Self {
+            key: key.clone(),
+            key_hash,
+            put: None,
+        }
+    }
+
+    /// About how much memory it takes while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        let value = self.put.as_ref().map_or(0, |(_, entry)| entry.value.len());
+        size_of::<Self>() + self.key.as_bytes().len() + value
+    }
+}
+
+/// What the log holds of a key before a write.
+struct Superseded {
+    /// The record that the index points at, and whether it is a tombstone.
+    record: Option<(Location, Kind)>,
+    /// Until when what the log holds has to stay hidden.
+    needed_until: Until,
+}
+
+/// The record to append for `write`; `None` if the log needs none, because it holds nothing of the key.
+pub(super) fn record<'a>(log: &Log, write: &'a Write, is_recovered: bool) -> Option<Record<'a>> {
+    let superseded = superseded(log, write, is_recovered);
+    let put = write.put.as_ref();
+    let put = put.filter(|(head, _)| log.can_hold(head.record_bytes()));
+    let hides_nothing = superseded.needed_until == Until::PAST;
+    let is_deleted = matches!(superseded.record, Some((_, Kind::Tombstone)));
+    if put.is_none() && (hides_nothing || is_deleted) {
+        return None;
+    }
+    let mut head = match put {
+        Some((head, _)) => head.clone(),
+        None => Head::of_tombstone(&write.key),
+    };
+    head.needed_until = head.dies_at().max(superseded.needed_until);
+    Some(Record {
+        head,
+        key_hash: write.key_hash,
+        bucket_and_key: Name::from(&write.key).bucket_and_key,
+        version: put.map_or(&[], |(_, entry)| entry.version.as_bytes()),
+        value: put.map_or(&[], |(_, entry)| &entry.value),
+        superseded: superseded.record.map(|(location, _)| location),
+    })
+}
+
+fn superseded(log: &Log, write: &Write, is_recovered: bool) -> Superseded {
+    let shared = &log.site.shared;
+    let mut known = Superseded {
+        record: None,
+        needed_until: Until::PAST,
+    };
+    for candidate in shared.index.candidates(write.key_hash) {
+        let Some(segment) = shared.segments.find(candidate.location.segment) else {
+            continue;
+        };
+        match segment.head_at(candidate.location) {
+            Some((head, record)) if head.name(&record) == Name::from(&write.key) => {
+                known.record = Some((candidate.location, head.kind));
+                known.needed_until = known.needed_until.max(head.needed_until);
+            }
+            Some(_) => {}
+            // It may be of this key, and hide anything.
+            None => {
+                shared.retire_damaged(&segment, write.key_hash, candidate, "a record's head");
+                known.needed_until = Until::FOREVER;
+            }
+        }
+    }
+    // What has not been read yet may hold this key.
+    if known.record.is_none() && !is_recovered {
+        known.needed_until = Until::FOREVER;
+    }
+    known
+}

@@ -1,0 +1,174 @@
+//! Recovery: reading the log into the index after the store was opened, in small steps, newest first.
+//!
+//! Runs on the writer thread between writes. Because the newest records come first, what the index
+//! points at is the newest at every moment. Where the log cannot be followed, that segment and
+//! everything older is dropped: what was lost might have superseded any of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use super::footer::{Contents, FooterEntry};
+use super::format::SegmentId;
+use super::index::{Candidate, Location};
+use super::log::{Lives, Log, write_footer};
+use super::scan::{self, Scan};
+use super::segment::Segment;
+use super::shared::Counters;
+
+/// Records that are indexed in one step, between two writes.
+const ENTRIES_PER_STEP: usize = 1_024;
+
+/// What is still to be read.
+pub(super) struct Recovery {
+    newest_first: VecDeque<SegmentId>,
+    /// The segment being indexed, and those of its records that are not yet.
+    current: Option<(Arc<Segment>, Vec<FooterEntry>)>,
+    /// Whether the end of the log may be anything, because the machine stopped while it was written.
+    power_was_lost: bool,
+}
+
+impl Recovery {
+    pub(super) fn nothing() -> Self {
+        Self::new(VecDeque::new(), false)
+    }
+
+    pub(super) fn new(newest_first: VecDeque<SegmentId>, power_was_lost: bool) -> Self {
+        Self {
+            newest_first,
+            current: None,
+            power_was_lost,
+        }
+    }
+
+    /// Reads a little more of the log. `true` once all is read.
+    ///
+    /// # Errors
+    /// When what has to be dropped cannot be.
+    pub(super) fn step(&mut self, log: &mut Log) -> io::Result<bool> {
+        // It may have been dropped for space since.
+        let is_left = |(segment, _): &(Arc<Segment>, _)| log.sealed.contains_key(&segment.id);
+        if let Some((segment, mut entries)) = self.current.take().filter(is_left) {
+            let next = entries.len().saturating_sub(ENTRIES_PER_STEP);
+            for entry in entries.drain(next..).rev() {
+                index_unless_newer(log, &segment, entry);
+            }
+            if !entries.is_empty() {
+                self.current = Some((segment, entries));
+                return Ok(false);
+            }
+        }
+        let Some(id) = self.newest_first.pop_front() else {
+            return Ok(true);
+        };
+        // One that has been dropped for space since, and with it all that are older.
+        if !log.sealed.contains_key(&id) {
+            return Ok(false);
+        }
+        match self.read(log, id) {
+            Ok((segment, contents)) => {
+                log.site.shared.segments.insert(Arc::clone(&segment));
+                self.current = Some((segment, contents.entries));
+            }
+            Err(why) => self.drop_with_all_older(log, id, &why)?,
+        }
+        Ok(false)
+    }
+
+    /// Finds out what the segment holds; if that cannot be known for certain, why.
+    fn read(&self, log: &mut Log, id: SegmentId) -> Result<(Arc<Segment>, Contents), String> {
+        let site = log.site.clone();
+        let sealed = log.sealed.get_mut(&id).expect("the caller has checked");
+        let segment =
+            Segment::open(site.files.as_ref(), log.store_id, id).map_err(|e| e.to_string())?;
+        let scan_all = |limit| {
+            scan::records(&segment, limit, site.key_hash).map_err(|error| error.to_string())
+        };
+        let file_bytes = segment.file.bytes().map_err(|e| e.to_string())?;
+        let contents = match sealed.end {
+            Some(end) if file_bytes < u64::from(end) => {
+                return Err("it has been cut short".to_owned());
+            }
+            Some(end) => match segment.footer(end) {
+                Some(contents) => contents,
+                None => match scan_all(u64::from(end))? {
+                    Scan {
+                        end: found,
+                        contents,
+                        ..
+                    } if found == end => contents,
+                    _ => return Err("a record is damaged, and so is the footer".to_owned()),
+                },
+            },
+            None => {
+                let found = scan_all(file_bytes)?;
+                if !found.ends_as_a_crash_ends_it && !self.power_was_lost {
+                    return Err("a record is damaged, and there is no footer".to_owned());
+                }
+                sealed.end = Some(found.end);
+                // Without a footer the segment is scanned again at the next opening.
+                if let Ok(file_bytes) = write_footer(&segment, found.end, &found.contents) {
+                    sealed.file_bytes = sealed.file_bytes.max(file_bytes);
+                }
+                found.contents
+            }
+        };
+        sealed.lives = Some(Lives::of(&contents));
+        log.publish_bytes();
+        Ok((Arc::new(segment), contents))
+    }
+
+    fn drop_with_all_older(&mut self, log: &mut Log, id: SegmentId, why: &str) -> io::Result<()> {
+        let dropped: Vec<_> = log.sealed.range(..=id).map(|(id, _)| *id).collect();
+        tracing::warn!(
+            segment = id.0,
+            why,
+            segments_dropped = dropped.len(),
+            "the disk store cannot follow its log beyond a segment; it drops it and all older ones"
+        );
+        Counters::add(&log.site.shared.counters.damaged, 1);
+        self.newest_first.clear();
+        log.drop_segments(&dropped)?;
+        Ok(())
+    }
+}
+
+/// Indexes the record if no newer one of its key is.
+fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
+    let shared = &log.site.shared;
+    let location = Location {
+        segment: segment.id,
+        offset: entry.offset,
+        bytes: entry.bytes,
+    };
+    let new = |is_retired| Candidate {
+        location,
+        is_retired,
+    };
+    let newer = shared.index.candidates(entry.key_hash);
+    if newer.is_empty() {
+        let new = new(entry.is_tombstone);
+        shared.index.insert(entry.key_hash, new, None);
+        return;
+    }
+    let Some((head, record)) = segment.head_at(location) else {
+        // Of some key of this hash: it has to hide what is older of all of them.
+        Counters::add(&shared.counters.damaged, 1);
+        segment.log_damage("a record's head");
+        shared.index.insert(entry.key_hash, new(true), None);
+        return;
+    };
+    let mut is_shadowed = entry.is_tombstone;
+    for candidate in newer {
+        let newer = shared.segments.find(candidate.location.segment);
+        let newer = newer.and_then(|segment| segment.head_at(candidate.location));
+        match newer {
+            Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => return,
+            Some(_) => {}
+            // It may be of the same key.
+            None => is_shadowed = true,
+        }
+    }
+    let new = new(is_shadowed);
+    shared.index.insert(entry.key_hash, new, None);
+}

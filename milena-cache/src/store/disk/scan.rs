@@ -1,0 +1,97 @@
+//! Reading a segment's records one after the other, where there is no footer to say what they are.
+//!
+//! Reads and verifies heads only: a damaged value is found when it is asked for.
+
+use std::io;
+
+use milena_cluster::key::EntryKey;
+
+use super::footer::Contents;
+use super::format::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::segment::Segment;
+
+/// What is read at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a segment turned out to hold.
+pub(super) struct Scan {
+    pub(super) contents: Contents,
+    /// Where its records end.
+    pub(super) end: u32,
+    /// After its records comes a footer, nothing, or a part of a record that the file's end cuts off:
+    /// what a process leaves that is killed. Else something there is damaged.
+    pub(super) ends_as_a_crash_ends_it: bool,
+}
+
+/// The records of `segment` before `limit`, up to the first that does not verify.
+///
+/// # Errors
+/// Says why the file cannot be read.
+pub(super) fn records(
+    segment: &Segment,
+    limit: u64,
+    key_hash: fn(&EntryKey) -> u64,
+) -> io::Result<Scan> {
+    let mut window = Window::new(segment, limit);
+    let mut contents = Contents::new();
+    let mut end = SEGMENT_HEADER_BYTES;
+    let ends_as_a_crash_ends_it = loop {
+        let bytes = window.at(end)?;
+        let Some(claimed) = Head::parse_lengths(bytes) else {
+            break bytes.len() < RECORD_HEADER_BYTES as usize;
+        };
+        if bytes.len() < claimed.bytes() as usize {
+            break true;
+        }
+        let Some(head) = Head::parse(bytes, segment.place(end)) else {
+            break false;
+        };
+        let next = u64::from(end) + head.record_bytes();
+        if head.kind == Kind::Footer || next > limit {
+            break true;
+        }
+        let (Some(key), Ok(next)) = (head.name(bytes).key(), u32::try_from(next)) else {
+            break false;
+        };
+        contents.add(&head, key_hash(&key), end, next - end);
+        end = next;
+    };
+    Ok(Scan {
+        contents,
+        end,
+        ends_as_a_crash_ends_it,
+    })
+}
+
+/// A part of the file that moves along with the scan.
+struct Window<'a> {
+    segment: &'a Segment,
+    limit: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    fn new(segment: &'a Segment, limit: u64) -> Self {
+        Self {
+            segment,
+            limit,
+            start: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// What lies at `offset`: enough for any head, unless the limit comes before.
+    fn at(&mut self, offset: u32) -> io::Result<&[u8]> {
+        let offset = u64::from(offset);
+        let needed = self.limit.min(offset + u64::from(HEAD_BYTES_MAX));
+        if self.start + (self.bytes.len() as u64) < needed {
+            let left = self.limit.saturating_sub(offset);
+            let bytes = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            self.bytes = self.segment.file.read_at(offset, bytes)?;
+            self.start = offset;
+        }
+        let skipped = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(skipped..).unwrap_or_default())
+    }
+}

@@ -1,0 +1,180 @@
+//! Segment files: making one, and reading records out of it.
+//!
+//! Knows where a record lies from its caller; does not know which keys there are. Everything that is
+//! read is verified, and what does not verify is `None`. Every operation blocks.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use super::files::{DataFile, Files};
+use super::footer::Contents;
+use super::format::{
+    HEAD_BYTES_MAX, Head, Kind, Place, SEGMENT_HEADER_BYTES, Seed, SegmentId, is_segment_header,
+    segment_header,
+};
+use super::index::Location;
+
+const NAME_PREFIX: &str = "segment-";
+
+/// The name of a segment's file.
+pub(super) fn file_name(id: SegmentId) -> String {
+    format!("{NAME_PREFIX}{:08x}", id.0)
+}
+
+/// The segment whose file has this name.
+pub(super) fn id_of(name: &str) -> Option<SegmentId> {
+    let digits = name.strip_prefix(NAME_PREFIX)?;
+    let id = SegmentId(u32::from_str_radix(digits, 16).ok()?);
+    (file_name(id) == name).then_some(id)
+}
+
+/// An open segment file.
+pub(super) struct Segment {
+    pub(super) id: SegmentId,
+    pub(super) file: Arc<dyn DataFile>,
+    seed: Seed,
+    is_damage_logged: AtomicBool,
+}
+
+impl Segment {
+    /// A new segment, its header written.
+    pub(super) fn create(
+        files: &dyn Files,
+        store_id: u64,
+        id: SegmentId,
+        bytes_max: u32,
+    ) -> io::Result<Self> {
+        let file = files.create(&file_name(id))?;
+        let header = segment_header(store_id, id, bytes_max);
+        file.write_all_at(&mut [IoSlice::new(&header)], 0)?;
+        Ok(Self::new(store_id, id, file))
+    }
+
+    /// A segment that is there. `InvalidData` if the file is not that segment of that store.
+    pub(super) fn open(files: &dyn Files, store_id: u64, id: SegmentId) -> io::Result<Self> {
+        let file = files.open(&file_name(id))?;
+        let header = file.read_at(0, SEGMENT_HEADER_BYTES as usize)?;
+        if !is_segment_header(&header, store_id, id) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "its header is damaged, of another store or of another version",
+            ));
+        }
+        Ok(Self::new(store_id, id, file))
+    }
+
+    fn new(store_id: u64, id: SegmentId, file: Arc<dyn DataFile>) -> Self {
+        Self {
+            id,
+            file,
+            seed: Seed::new(store_id, id),
+            is_damage_logged: AtomicBool::new(false),
+        }
+    }
+
+    /// Where a record at `offset` lies.
+    pub(super) fn place(&self, offset: u32) -> Place {
+        Place {
+            seed: self.seed,
+            segment: self.id,
+            offset,
+        }
+    }
+
+    /// The head of the record at `location`, and the bytes it was read from.
+    pub(super) fn head_at(&self, location: Location) -> Option<(Head, Vec<u8>)> {
+        let bytes = location.bytes.min(HEAD_BYTES_MAX) as usize;
+        let read = self.file.read_at(location.offset.into(), bytes).ok()?;
+        let head = Head::parse(&read, self.place(location.offset))?;
+        (head.record_bytes() == u64::from(location.bytes)).then_some((head, read))
+    }
+
+    /// The whole record at `location`, its head verified and its value not yet.
+    pub(super) fn record_at(&self, location: Location) -> Option<(Head, Bytes)> {
+        let bytes = location.bytes as usize;
+        let read = self.file.read_at(location.offset.into(), bytes).ok()?;
+        let head = Head::parse(&read, self.place(location.offset))?;
+        Some((head, read.into()))
+    }
+
+    /// What the footer at `end` says, if there is an undamaged one.
+    pub(super) fn footer(&self, end: u32) -> Option<Contents> {
+        let fixed = Head::of_footer(&[]).bytes() as usize;
+        let read = self.file.read_at(end.into(), fixed).ok()?;
+        let head = Head::parse(&read, self.place(end))?;
+        let value_at = u64::from(end) + fixed as u64;
+        let value = self
+            .file
+            .read_at(value_at, head.value_bytes as usize)
+            .ok()?;
+        let is_intact = head.kind == Kind::Footer && head.is_value(&value);
+        is_intact.then(|| Contents::parse(&value, end))?
+    }
+
+    /// Logs that something in this segment is damaged, the first time.
+    pub(super) fn log_damage(&self, what: &str) {
+        if !self.is_damage_logged.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                segment = self.id.0,
+                what,
+                "the disk store found damage; each damaged record is a miss"
+            );
+        }
+    }
+}
+
+/// The segments that can be read from.
+#[derive(Default)]
+pub(super) struct Segments(RwLock<BTreeMap<SegmentId, Arc<Segment>>>);
+
+impl Segments {
+    pub(super) fn find(&self, id: SegmentId) -> Option<Arc<Segment>> {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.get(&id).cloned()
+    }
+
+    pub(super) fn insert(&self, segment: Arc<Segment>) {
+        let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        segments.insert(segment.id, segment);
+    }
+
+    pub(super) fn remove(&self, id: SegmentId) {
+        let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        segments.remove(&id);
+    }
+
+    pub(super) fn clear(&self) {
+        let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        segments.clear();
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Segment>> {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segments_name_is_read_back_and_no_other_name_is() {
+        assert_eq!(file_name(SegmentId(0xab)), "segment-000000ab");
+        assert_eq!(id_of("segment-000000ab"), Some(SegmentId(0xab)));
+        for other in [
+            "segment-ab",
+            "segment-000000AB",
+            "segment-+00000ab",
+            "segment-000000ab.bak",
+            "MANIFEST",
+            "",
+        ] {
+            assert_eq!(id_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What readers and the writer share: the index, the segments, the counters; and the lookup itself.
+//!
+//! Knows nothing of how the log is written. A lookup blocks on the file system and runs on any thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::UnixMillis;
+use tokio::sync::watch;
+
+use super::format::{Kind, Name};
+use super::index::{Candidate, Index};
+use super::segment::{Segment, Segments};
+use crate::store::{Entry, StoreStats};
+
+/// See the file's head.
+pub(super) struct Shared {
+    pub(super) index: Index,
+    pub(super) segments: Segments,
+    pub(super) counters: Counters,
+    /// Whether the whole log has been read since the store was opened.
+    pub(super) recovered: watch::Sender<bool>,
+    /// Why the store is off, if it is.
+    off_because: Mutex<Option<String>>,
+}
+
+/// What [`StoreStats`] counts and the index does not know.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) bytes: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    pub(super) expired: AtomicU64,
+    pub(super) damaged: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64, entries: u64) {
+        counter.fetch_add(entries, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            index: Index::new(),
+            segments: Segments::default(),
+            counters: Counters::default(),
+            recovered: watch::Sender::new(false),
+            off_because: Mutex::new(None),
+        }
+    }
+
+    /// The entry of `key`, whose hash is `hash`, if there is one that may be served at `now`.
+    pub(super) fn lookup(&self, key: &EntryKey, hash: u64, now: UnixMillis) -> Option<Entry> {
+        let candidates = self.index.candidates(hash);
+        let live = candidates.into_iter().filter(|found| !found.is_retired);
+        for candidate in live {
+            // A segment that is gone was dropped since the index was asked: a miss.
+            let Some(segment) = self.segments.find(candidate.location.segment) else {
+                continue;
+            };
+            let Some((head, record)) = segment.record_at(candidate.location) else {
+                self.retire_damaged(&segment, hash, candidate, "a record");
+                continue;
+            };
+            if head.kind != Kind::Put || head.name(&record) != Name::from(key) {
+                continue;
+            }
+            let Some(entry) = head.entry(&record) else {
+                self.retire_damaged(&segment, hash, candidate, "a value");
+                return None;
+            };
+            if entry.is_live(now) {
+                return Some(entry);
+            }
+            if self.index.retire(hash, candidate.location) {
+                Counters::add(&self.counters.expired, 1);
+            }
+            return None;
+        }
+        None
+    }
+
+    /// From now on the damaged record is a miss; it goes on hiding what is older.
+    pub(super) fn retire_damaged(
+        &self,
+        segment: &Segment,
+        hash: u64,
+        damaged: Candidate,
+        what: &str,
+    ) {
+        if self.index.retire(hash, damaged.location) {
+            Counters::add(&self.counters.damaged, 1);
+            segment.log_damage(what);
+        }
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        let counters = &self.counters;
+        StoreStats {
+            entries: self.index.entries(),
+            bytes: counters.bytes.load(Ordering::Relaxed),
+            evicted_for_entries: 0,
+            evicted_for_bytes: counters.evicted.load(Ordering::Relaxed),
+            expired: counters.expired.load(Ordering::Relaxed),
+            damaged: counters.damaged.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Why the store is off, if it is.
+    pub(super) fn off_because(&self) -> Option<String> {
+        lock(&self.off_because).clone()
+    }
+
+    /// Says that the store is off, and why, or that it is on.
+    pub(super) fn set_off_because(&self, reason: Option<String>) {
+        *lock(&self.off_because) = reason;
+    }
+}
+
+fn lock(reason: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    reason.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,132 @@
+//! A store on files in memory, and the few things a test does with it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_cluster::key::EntryKey;
+use milena_server::clock::{Clock, UnixMillis};
+
+use super::super::writer::Command;
+use super::super::{DiskConfig, DiskStore, DiskSync, Parts};
+use super::memory_files::MemoryFiles;
+use crate::error::Result;
+use crate::store::{Entry, Store};
+
+/// What stays while a store is opened and stopped again and again.
+#[derive(Clone)]
+pub(super) struct Fixture {
+    pub(super) files: MemoryFiles,
+    pub(super) clock: Clock,
+    pub(super) config: DiskConfig,
+    pub(super) key_hash: fn(&EntryKey) -> u64,
+}
+
+impl Fixture {
+    /// Eight segments of 4 KiB: small enough that a test fills them.
+    pub(super) fn new() -> Self {
+        Self {
+            files: MemoryFiles::default(),
+            clock: Clock::manual(UnixMillis(1_700_000_000_000)),
+            config: DiskConfig {
+                segment_bytes: 4 << 10,
+                // Upkeep happens when a test asks for it.
+                maintenance_every: Duration::from_secs(1 << 30),
+                ..DiskConfig::new(PathBuf::new(), 32 << 10, DiskSync::Os, "boot 1".to_owned())
+            },
+            key_hash: EntryKey::hash64,
+        }
+    }
+
+    pub(super) fn with_sync(mut self, sync: DiskSync) -> Self {
+        self.config.sync = sync;
+        self
+    }
+
+    pub(super) fn with_max_bytes(mut self, max_bytes: u64) -> Self {
+        self.config.max_bytes = max_bytes;
+        self
+    }
+
+    /// The machine is started anew.
+    pub(super) fn next_boot(&mut self) {
+        self.config.boot_id.push('+');
+    }
+
+    /// Opens the store, and waits until it has read its log and seen to its upkeep once.
+    pub(super) async fn open(&self) -> Arc<DiskStore> {
+        let store = self.open_unread();
+        store.recovered().await;
+        store.maintain().await;
+        store
+    }
+
+    /// Opens the store.
+    pub(super) fn open_unread(&self) -> Arc<DiskStore> {
+        let files = Arc::new(self.files.clone());
+        let (config, clock) = (self.config.clone(), self.clock.clone());
+        let parts = Parts::open(files, None, config, clock, self.key_hash);
+        DiskStore::start(parts.expect("opens whatever the files hold"))
+    }
+
+    /// An entry that dies so many seconds from now.
+    pub(super) fn dying_in(&self, seconds: u64, value: &str) -> Entry {
+        Entry {
+            fresh_until: Some(self.clock.now().after(Duration::from_secs(seconds))),
+            ..entry(value)
+        }
+    }
+
+    pub(super) fn pass_seconds(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+impl DiskStore {
+    /// One round of upkeep.
+    pub(super) async fn maintain(&self) {
+        self.ask(Command::Maintain).await.expect("the writer runs");
+    }
+
+    pub(super) async fn try_put(&self, name: &str, entry: Entry) -> Result<()> {
+        let deadline = self.clock.deadline_in(Duration::from_secs(30));
+        self.put(&key(name), entry, deadline).await.map(drop)
+    }
+
+    pub(super) async fn store(&self, name: &str, entry: Entry) {
+        self.try_put(name, entry).await.expect("put");
+    }
+
+    pub(super) async fn try_remove(&self, name: &str) -> Result<()> {
+        let deadline = self.clock.deadline_in(Duration::from_secs(30));
+        self.delete(&key(name), deadline).await
+    }
+
+    pub(super) async fn remove(&self, name: &str) {
+        self.try_remove(name).await.expect("delete");
+    }
+
+    /// The value that a get finds, as text.
+    pub(super) async fn value(&self, name: &str) -> Option<String> {
+        let deadline = self.clock.deadline_in(Duration::from_secs(30));
+        let found = self.get(&key(name), deadline).await.expect("get");
+        found.map(|entry| String::from_utf8(entry.value.to_vec()).expect("as it was put"))
+    }
+
+    /// Puts values of half a segment each until `segments` more have been started.
+    pub(super) async fn fill_segments(&self, segments: usize) {
+        for number in 0..segments * 2 {
+            let name = format!("filling {number} {}", self.stats().bytes);
+            self.store(&name, entry(&"f".repeat(1_800))).await;
+        }
+    }
+}
+
+pub(super) fn key(name: &str) -> EntryKey {
+    EntryKey::new("b", name.as_bytes()).expect("within the limits")
+}
+
+pub(super) fn entry(value: &str) -> Entry {
+    Entry::new(Bytes::from(value.to_owned()))
+}

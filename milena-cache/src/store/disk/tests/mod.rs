@@ -1,0 +1,12 @@
+//! What the disk store promises, tested as a whole: on files in memory that can fail and forget
+//! (`memory_files.rs`), and where the operating system matters, on real ones.
+
+mod caps;
+mod damage;
+mod faults;
+mod fixture;
+mod memory_files;
+mod model;
+mod real_files;
+mod recovery;
+mod resurrection;

@@ -1,0 +1,251 @@
+//! The writer thread: the one owner of the log. Takes what has queued, writes it at once, and answers.
+//!
+//! Also the place where the store switches itself off when the disk fails, and on again. While it is
+//! off nothing older than what it declines is left, or else it says so in its answers.
+
+use std::collections::HashSet;
+use std::io;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::log::{Log, Site};
+use super::open;
+use super::plan::{self, Write};
+use super::reclaim;
+use super::recover::Recovery;
+use crate::error::{Cause, Error, Result};
+
+/// Writes that go out at once, at most.
+const WRITES_PER_BATCH_MAX: usize = 512;
+
+/// Bytes of writes that go out at once, at most, but for the last of them.
+const BYTES_PER_BATCH_MAX: usize = 8 << 20;
+
+/// What the writer thread is asked to do.
+pub(super) enum Command {
+    /// Do this write, and say when it is done.
+    Write(Box<Queued>),
+    /// Reclaim what has expired; if the store is off, try to start again.
+    Maintain(oneshot::Sender<()>),
+    /// Make everything ready for a restart, and end.
+    Close(oneshot::Sender<Result<()>>),
+}
+
+/// A write in the queue.
+pub(super) struct Queued {
+    pub(super) write: Write,
+    pub(super) done: oneshot::Sender<Result<()>>,
+    /// Its share of the queue's limit; given back when the write has been answered.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// See the file's head.
+pub(super) struct Writer {
+    site: Site,
+    state: State,
+    commands: UnboundedReceiver<Command>,
+    /// Taken out of the queue, but not for the batch that was being collected.
+    next: Option<Command>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "there is one")]
+enum State {
+    On {
+        log: Log,
+        /// What is still to be read; `None` once all is.
+        recovery: Option<Recovery>,
+    },
+    /// Switched off; `has_files` if something of the log could not be removed.
+    Off { has_files: bool },
+}
+
+impl Writer {
+    pub(super) fn new(log: Log, recovery: Recovery, commands: UnboundedReceiver<Command>) -> Self {
+        Self {
+            site: log.site.clone(),
+            state: State::On {
+                log,
+                recovery: Some(recovery),
+            },
+            commands,
+            next: None,
+        }
+    }
+
+    /// Works until it is told to close, or everybody who could ask for something is gone.
+    pub(super) fn run(mut self) {
+        while let Ok(command) = self.next_command() {
+            match command {
+                Some(Command::Write(first)) => self.write_batch(*first),
+                Some(Command::Maintain(done)) => {
+                    self.maintain();
+                    // Nobody may be waiting for it.
+                    let _ = done.send(());
+                }
+                Some(Command::Close(done)) => {
+                    let _ = done.send(self.close());
+                    return;
+                }
+                None => self.recover_a_little(),
+            }
+        }
+    }
+
+    /// The next command; `None` if there is none at the moment and the log is still to be read.
+    fn next_command(&mut self) -> std::result::Result<Option<Command>, TryRecvError> {
+        if let Some(command) = self.next.take() {
+            return Ok(Some(command));
+        }
+        match self.state {
+            // After each write a little is read, so that neither waits for the other's end.
+            State::On {
+                recovery: Some(_), ..
+            } => match self.commands.try_recv() {
+                Ok(command) => {
+                    self.recover_a_little();
+                    Ok(Some(command))
+                }
+                Err(TryRecvError::Empty) => Ok(None),
+                Err(TryRecvError::Disconnected) => Err(TryRecvError::Disconnected),
+            },
+            _ => {
+                let command = self.commands.blocking_recv();
+                command.map(Some).ok_or(TryRecvError::Disconnected)
+            }
+        }
+    }
+
+    fn recover_a_little(&mut self) {
+        let State::On { log, recovery } = &mut self.state else {
+            return;
+        };
+        let Some(remaining) = recovery else { return };
+        match remaining.step(log) {
+            Ok(false) => {}
+            Ok(true) => {
+                *recovery = None;
+                // Saves the next opening what this one found out; without it, it finds it out again.
+                if let Err(error) = log.write_manifest(false, self.site.is_durable()) {
+                    tracing::warn!(%error, "the disk store could not write its manifest");
+                }
+                self.say_recovered();
+            }
+            Err(error) => self.switch_off(&error),
+        }
+    }
+
+    fn say_recovered(&self) {
+        let stats = self.site.shared.stats();
+        tracing::info!(
+            entries = stats.entries,
+            bytes = stats.bytes,
+            damaged = stats.damaged,
+            "the disk store has read its log"
+        );
+        self.site.shared.recovered.send_replace(true);
+    }
+
+    /// Collects what has queued behind `first`, writes it, and answers.
+    fn write_batch(&mut self, first: Queued) {
+        let mut keys = HashSet::from([first.write.key_hash]);
+        let mut bytes = first.write.bytes();
+        let mut batch = vec![first];
+        while batch.len() < WRITES_PER_BATCH_MAX && bytes < BYTES_PER_BATCH_MAX {
+            match self.commands.try_recv() {
+                // A key comes once in a batch, so that each write finds in the index what it supersedes.
+                Ok(Command::Write(queued)) if keys.insert(queued.write.key_hash) => {
+                    bytes += queued.write.bytes();
+                    batch.push(*queued);
+                }
+                Ok(other) => {
+                    self.next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if let State::On { log, recovery } = &mut self.state {
+            let writes = batch.iter().map(|queued| &queued.write);
+            let records = writes.filter_map(|write| plan::record(log, write, recovery.is_none()));
+            let records: Vec<_> = records.collect();
+            if let Err(error) = log.append(&records) {
+                self.switch_off(&error);
+            }
+        }
+        let result = self.state_of_writes();
+        for queued in batch {
+            drop(queued.room);
+            // Who asked may have gone; the write was made all the same.
+            let _ = queued.done.send(result.clone());
+        }
+    }
+
+    /// What to answer to writes that were made or, when the store is off, declined.
+    fn state_of_writes(&mut self) -> Result<()> {
+        match &mut self.state {
+            State::On { .. } => Ok(()),
+            State::Off { has_files } => {
+                *has_files = *has_files && open::remove_all(&self.site).is_err();
+                if *has_files {
+                    return Err(Error::StoreError(Cause::new(
+                        "the disk store failed and its files cannot be removed",
+                    )));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn switch_off(&mut self, error: &io::Error) {
+        tracing::error!(%error, "the disk store switches itself off");
+        let shared = &self.site.shared;
+        shared.set_off_because(Some(error.to_string()));
+        shared.segments.clear();
+        shared.index.remove_segments(|_| true);
+        shared.recovered.send_replace(true);
+        let has_files = open::remove_all(&self.site).is_err();
+        self.state = State::Off { has_files };
+    }
+
+    fn maintain(&mut self) {
+        match &mut self.state {
+            State::On {
+                log,
+                recovery: None,
+            } => {
+                if let Err(error) = reclaim::step(log) {
+                    self.switch_off(&error);
+                }
+            }
+            State::On { .. } => {}
+            State::Off { has_files } => match open::start_empty(self.site.clone()) {
+                Ok(log) => {
+                    tracing::info!("the disk store is on again, and empty");
+                    self.site.shared.set_off_because(None);
+                    self.state = State::On {
+                        log,
+                        recovery: None,
+                    };
+                }
+                Err(error) => {
+                    *has_files = *has_files && open::remove_all(&self.site).is_err();
+                    self.site.shared.set_off_because(Some(error.to_string()));
+                }
+            },
+        }
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let cannot = |error| Error::StoreError(Cause::with_source("cannot close the store", error));
+        match &mut self.state {
+            State::On {
+                log,
+                recovery: None,
+            } => log.close().map_err(cannot),
+            // Segments that were not read yet were not synced either: the next opening takes it as it is.
+            State::On { .. } | State::Off { .. } => Ok(()),
+        }
+    }
+}
