@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_client::Address;
 use milena_cluster::key::EntryKey;
@@ -13,16 +14,19 @@ use milena_protos::router_server::{
     DeleteRequest, DeleteResponse, GetRequest, GetResponse, JoinRequest, JoinResponse,
     LeaveRequest, LeaveResponse, PutRequest, PutResponse,
 };
-use milena_server::clock::Clock;
+use milena_server::clock::{Clock, Deadline};
+use milena_server::grpc::answer_due;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
-use super::deadline::due;
 use super::status::{outcome_of, status_of};
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::membership::Membership;
 use crate::metrics::{Metrics, Op, Outcome};
+
+/// How long a call may take whose caller gave no deadline.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// What the wire gets.
 type Answer<T> = std::result::Result<Response<T>, Status>;
@@ -46,7 +50,7 @@ pub struct RouterService {
 #[tonic::async_trait]
 impl Router for RouterService {
     async fn get(&self, request: Request<GetRequest>) -> Answer<GetResponse> {
-        let deadline = due(&request, &self.clock);
+        let deadline = self.due(&request);
         let GetRequest { key, bucket } = request.into_inner();
         self.answer(Op::Get, async {
             self.rate_limit.admit()?;
@@ -61,7 +65,7 @@ impl Router for RouterService {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
-        let deadline = due(&request, &self.clock);
+        let deadline = self.due(&request);
         let PutRequest { key, bucket, value } = request.into_inner();
         self.answer(Op::Put, async {
             self.rate_limit.admit()?;
@@ -74,7 +78,7 @@ impl Router for RouterService {
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Answer<DeleteResponse> {
-        let deadline = due(&request, &self.clock);
+        let deadline = self.due(&request);
         let DeleteRequest { key, bucket } = request.into_inner();
         self.answer(Op::Delete, async {
             self.rate_limit.admit()?;
@@ -105,6 +109,11 @@ impl Router for RouterService {
 }
 
 impl RouterService {
+    /// When the call of `request`, which has just arrived, is given up.
+    fn due<T>(&self, request: &Request<T>) -> Deadline {
+        answer_due(request, &self.clock).unwrap_or_else(|| self.clock.deadline_in(TIMEOUT_DEFAULT))
+    }
+
     /// Waits for the answer, counts how it ended and puts it as the wire has it.
     async fn answer<T>(&self, op: Op, work: impl Future<Output = Result<T>>) -> Answer<T> {
         match work.await {
