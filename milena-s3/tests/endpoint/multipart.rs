@@ -14,7 +14,8 @@ async fn begin(s3: &Fixture) -> String {
     let begin = s3.client.create_multipart_upload().bucket(BUCKET);
     let begun = begin.key("key").metadata("name", "value");
     let begun = begun.checksum_algorithm(ChecksumAlgorithm::Crc32C);
-    begun.send().await.unwrap().upload_id.unwrap()
+    let begun = begun.send().await.expect("begin");
+    begun.upload_id.expect("an upload has an id")
 }
 
 async fn upload_part(s3: &Fixture, id: &str, number: i32, content: Bytes) -> CompletedPart {
@@ -23,7 +24,7 @@ async fn upload_part(s3: &Fixture, id: &str, number: i32, content: Bytes) -> Com
     let part = part
         .checksum_algorithm(ChecksumAlgorithm::Crc32C)
         .body(ByteStream::from(content));
-    let part = part.send().await.unwrap();
+    let part = part.send().await.expect("upload part");
     CompletedPart::builder()
         .part_number(number)
         .set_e_tag(part.e_tag)
