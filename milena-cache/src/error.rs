@@ -7,6 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_cluster::key::InvalidKey;
+use milena_server::rate_limit::OverLimit;
+
 /// What can go wrong, by kind.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -93,6 +96,26 @@ impl Error {
             Self::InternalError(_) => 6,
         };
         Self::KINDS[index]
+    }
+}
+
+impl From<InvalidKey> for Error {
+    fn from(invalid: InvalidKey) -> Self {
+        Self::InvalidInput(invalid.to_string())
+    }
+}
+
+impl From<OverLimit> for Error {
+    fn from(
+        OverLimit {
+            per_second,
+            retry_after,
+        }: OverLimit,
+    ) -> Self {
+        Self::RateLimitExceeded {
+            limit_per_second: per_second,
+            retry_after,
+        }
     }
 }
 

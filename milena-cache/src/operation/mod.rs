@@ -34,9 +34,6 @@ use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};
 use crate::store::{Entry, Store};
 
-/// Part of the caller's time that is kept back for the answer's way home.
-const ANSWER_MARGIN: Duration = Duration::from_millis(20);
-
 /// How long the local tiers have to take or drop a copy. Not the caller's deadline: when that has passed
 /// waiting for S3, the copies still have to be brought in line.
 const COPY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -142,8 +139,7 @@ impl Shared {
     /// When the durable tier's answer is due: as the caller wants it, or within `S3_TIMEOUT`.
     fn durable_deadline(&self, caller: Option<Deadline>) -> Deadline {
         let own = self.clock.deadline_in(self.limits.durable_timeout);
-        let with_margin = caller.and_then(|caller| caller.0.checked_sub(ANSWER_MARGIN));
-        with_margin.map_or(own, |caller| own.min(Deadline(caller)))
+        caller.map_or(own, |caller| caller.min(own))
     }
 
     /// The right to write `key`.
