@@ -1,0 +1,7 @@
+//! The node as its callers, its operator and its neighbours see it, through gRPC, HTTP, S3 and signals.
+
+#![expect(clippy::unwrap_used, reason = "in a test, to panic is to fail")]
+
+mod faults;
+mod races;
+mod support;
