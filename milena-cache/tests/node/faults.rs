@@ -25,6 +25,14 @@ async fn copies(node: &TestNode) -> u64 {
         + node.metric("milena_tier_entries{tier=\"disk\"}").await
 }
 
+impl Bench {
+    /// Waits until `/readyz` begins so.
+    async fn assert_comes_to_say(&self, start: &str) {
+        let says = async || self.node.page("/readyz").await.body.starts_with(start);
+        eventually(start, says).await;
+    }
+}
+
 #[tokio::test]
 async fn with_s3_away_what_is_held_is_served_and_the_rest_is_unavailable() {
     let mut bench = Bench::start_with(|setup| setup.config.memory.entries_max = 1).await;
@@ -72,36 +80,17 @@ async fn a_node_starts_without_s3_and_serves_when_it_comes() {
 #[tokio::test]
 async fn readiness_says_that_s3_is_away_and_that_it_is_back() {
     let mut bench = Bench::start().await;
-    let ready = async |node: &TestNode| node.page("/readyz").await;
-    let says = async |text: &str| {
-        eventually(text, async || {
-            ready(&bench.node).await.body.starts_with(text)
-        })
+    bench
+        .assert_comes_to_say("ready\nmemory: ok\ndisk: ok\ns3: ok\n")
         .await;
-    };
-    says("ready\nmemory: ok\ndisk: ok\ns3: ok\n").await;
     bench.s3.cut().await;
-    let says = async |text: &str| {
-        eventually(text, async || {
-            ready(&bench.node).await.body.starts_with(text)
-        })
-        .await;
-    };
-    says("ready, degraded\nmemory: ok\ndisk: ok\ns3: S3: ").await;
-    assert_eq!(
-        ready(&bench.node).await.status,
-        200,
-        "it still serves what it holds"
-    );
+    let degraded = "ready, degraded\nmemory: ok\ndisk: ok\ns3: S3: ";
+    bench.assert_comes_to_say(degraded).await;
+    let status = bench.node.page("/readyz").await.status;
+    assert_eq!(status, 200, "it still serves what it holds");
     assert_eq!(bench.node.metric("milena_tier_up{tier=\"s3\"}").await, 0);
     bench.s3.start_again().await;
-    let says = async |text: &str| {
-        eventually(text, async || {
-            ready(&bench.node).await.body.starts_with(text)
-        })
-        .await;
-    };
-    says("ready\n").await;
+    bench.assert_comes_to_say("ready\n").await;
     assert_eq!(bench.node.metric("milena_tier_up{tier=\"s3\"}").await, 1);
 }
 
@@ -115,6 +104,7 @@ async fn an_s3_that_does_not_answer_is_unavailable_when_its_time_is_up() {
     unavailable(bench.get(KEY).await);
     assert!(stalled.fired() > 0);
     stalled.remove();
+    eventually("the value", async || bench.get(KEY).await.is_ok()).await;
     assert_eq!(bench.get(KEY).await.unwrap(), value("v"));
 }
 
@@ -153,6 +143,7 @@ async fn a_body_that_stalls_is_unavailable_and_nothing_of_it_is_kept() {
     assert!(stalled.fired() > 0);
     assert_eq!(copies(&bench.node).await, 0);
     stalled.remove();
+    eventually("the value", async || bench.get(KEY).await.is_ok()).await;
     assert_eq!(bench.get(KEY).await.unwrap(), Some(whole));
 }
 
