@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, to panic is to fail")]
 
 mod faults;
+mod kill;
+mod program;
 mod races;
 mod support;
