@@ -6,4 +6,5 @@ mod faults;
 mod kill;
 mod program;
 mod races;
+mod s3;
 mod support;
