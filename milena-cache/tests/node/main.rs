@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, to panic is to fail")]
 
+mod backend;
+mod cluster;
 mod faults;
 mod kill;
+mod metrics;
 mod program;
 mod races;
 mod s3;
+mod service;
 mod support;
