@@ -5,10 +5,14 @@ use std::pin::pin;
 
 use futures::future::join_all;
 use milena_s3::{Action, Operation};
+use milena_testing::eventually;
 
 use crate::support::{BUCKET, Bench, object_of, unavailable, value};
 
 const KEY: &str = "k";
+
+/// Put after everything else, so that a disk tier that has found it again has found all.
+const MARKER: &str = "marker";
 
 /// A node over an S3 bucket where somebody else has put `KEY`: no copy is anywhere in the node.
 async fn bench_with_cold_key() -> Bench {
@@ -20,18 +24,27 @@ async fn bench_with_cold_key() -> Bench {
 impl Bench {
     /// Fails unless the copies in memory and on disk are `text`, whatever is in S3.
     async fn assert_copies(mut self, text: &'static str) {
+        self.put(MARKER, "x").await.unwrap();
         self.s3.cut().await;
         assert_eq!(self.get(KEY).await.unwrap(), value(text), "memory");
-        let restarted = self.restart().await;
+        let restarted = self.restart_and_recover().await;
         assert_eq!(restarted.get(KEY).await.unwrap(), value(text), "disk");
     }
 
     /// Fails if there is a copy in memory or on disk.
     async fn assert_no_copies(mut self) {
+        self.put(MARKER, "x").await.unwrap();
         self.s3.cut().await;
         unavailable(self.get(KEY).await);
-        let restarted = self.restart().await;
+        let restarted = self.restart_and_recover().await;
         unavailable(restarted.get(KEY).await);
+    }
+
+    /// Restarts the node and waits until its disk tier has found what was put before the marker.
+    async fn restart_and_recover(self) -> Self {
+        let restarted = self.restart().await;
+        eventually("the marker", async || restarted.get(MARKER).await.is_ok()).await;
+        restarted
     }
 }
 
@@ -224,7 +237,7 @@ async fn a_thousand_gets_of_a_cold_key_are_one_get_of_s3() {
 #[tokio::test]
 async fn a_thousand_gets_of_an_absent_key_that_overlap_are_one_get_of_s3() {
     let bench = Bench::start().await;
-    bench.objects().put(&object_of("marker"), "x").await;
+    bench.objects().put(&object_of(MARKER), "x").await;
     let held = bench
         .s3
         .inject(Operation::Get, &object_of("absent"), Action::HoldAnswer);
@@ -236,7 +249,7 @@ async fn a_thousand_gets_of_an_absent_key_that_overlap_are_one_get_of_s3() {
     tokio::select! {
         biased;
         _ = &mut gets => panic!("nothing can be answered yet"),
-        marker = bench.get("marker") => assert_eq!(marker.unwrap(), value("x")),
+        marker = bench.get(MARKER) => assert_eq!(marker.unwrap(), value("x")),
     }
     held.release();
     assert_eq!(first.await.unwrap().unwrap(), None);
