@@ -39,9 +39,9 @@ pub(crate) fn environment(s3: &TestS3, folder: &TempDir) -> Environment {
 }
 
 /// The same environment with one variable set otherwise.
-fn with(mut environment: Environment, name: &'static str, text: impl ToString) -> Environment {
+fn with(mut environment: Environment, name: &'static str, text: &str) -> Environment {
     environment.retain(|(known, _)| *known != name);
-    environment.push((name, text.to_string()));
+    environment.push((name, text.to_owned()));
     environment
 }
 
@@ -130,7 +130,11 @@ async fn it_starts_serves_and_stops_in_order() {
     let (s3, folder) = (TestS3::start().await, TempDir::new().unwrap());
     let mut router = TestRouter::absent();
     router.start().await;
-    let environment = with(environment(&s3, &folder), "ROUTER_ADDR", router.address());
+    let environment = with(
+        environment(&s3, &folder),
+        "ROUTER_ADDR",
+        router.address().as_str(),
+    );
     let (mut node, client) = serving(environment.clone()).await;
     client.put(BUCKET, "k", "v").await.unwrap();
     node.logged("joined the router").await;
@@ -245,7 +249,7 @@ async fn a_port_in_use_fails_and_is_named() {
         ("LISTEN_ADDR", taken.to_string()),
         ("METRICS_PORT", taken.port().to_string()),
     ] {
-        let environment = with(environment(&s3, &folder), name, text);
+        let environment = with(environment(&s3, &folder), name, &text);
         let ended = run(PROGRAM, &[], environment).await;
         assert_eq!(ended.code, Some(1), "{}", ended.errors);
         for text in [name, &taken.to_string()] {
@@ -264,7 +268,7 @@ async fn a_node_that_listens_on_every_interface_is_reached_through_the_router() 
     let mut router = TestRouter::absent();
     router.start().await;
     let environment = with(environment(&s3, &folder), "LISTEN_ADDR", "0.0.0.0:0");
-    let environment = with(environment, "ROUTER_ADDR", router.address());
+    let environment = with(environment, "ROUTER_ADDR", router.address().as_str());
     let (mut node, _client) = serving(environment).await;
     let joined = node.logged("joined the router").await;
     let advertised = joined["address"].as_str().unwrap();
