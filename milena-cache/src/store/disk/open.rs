@@ -37,7 +37,11 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
             "the disk store's directory has files that are not its own"
         );
     }
-    let manifest = match readable_manifest(&site, !segments.is_empty())? {
+    if segments.is_empty() && !found.iter().any(|(name, _)| name == manifest::NAME) {
+        tracing::info!("the disk store is new");
+        return Ok((start_empty(site)?, Recovery::nothing()));
+    }
+    let manifest = match readable_manifest(&site)? {
         Ok(manifest) => manifest,
         Err(why) => {
             tracing::warn!(why, "the disk store starts empty");
@@ -101,18 +105,11 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
 }
 
 /// The manifest, if what it lists may be served; else why not.
-fn readable_manifest(
-    site: &Site,
-    has_segments: bool,
-) -> io::Result<Result<Manifest, &'static str>> {
+fn readable_manifest(site: &Site) -> io::Result<Result<Manifest, &'static str>> {
     let contents = match site.files.contents(manifest::NAME) {
         Ok(contents) => contents,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Err(if has_segments {
-                "its manifest is missing"
-            } else {
-                "nothing is there yet"
-            }));
+            return Ok(Err("its manifest is missing"));
         }
         Err(error) => return Err(error),
     };
