@@ -19,6 +19,7 @@ struct State {
     contents: Vec<Contents>,
     /// The write that nothing has followed yet: file, offset, length.
     last_write: Option<(usize, usize, usize)>,
+    writes: u32,
     faults: Faults,
     /// The highest sum of all files' sizes there ever was.
     bytes_highest: u64,
@@ -53,6 +54,11 @@ impl MemoryFiles {
 
     pub(super) fn bytes(&self) -> u64 {
         self.state().bytes()
+    }
+
+    /// How often something was written.
+    pub(super) fn writes(&self) -> u32 {
+        self.state().writes
     }
 
     pub(super) fn bytes_highest(&self) -> u64 {
@@ -163,6 +169,7 @@ impl State {
         } else {
             bytes.len()
         };
+        self.writes += 1;
         let contents = &mut self.contents[file].bytes;
         contents.resize(contents.len().max(offset + written), 0);
         contents[offset..offset + written].copy_from_slice(&bytes[..written]);
