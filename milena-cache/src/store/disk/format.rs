@@ -54,14 +54,33 @@ pub(super) fn segment_header(store_id: u64, segment: SegmentId, bytes_max: u32) 
     header
 }
 
-/// Whether `header` is that of this segment of this store, in the version that is written here.
-pub(super) fn is_segment_header(header: &[u8], store_id: u64, segment: SegmentId) -> bool {
-    header.len() == SEGMENT_HEADER_BYTES as usize
-        && &header[..8] == SEGMENT_MAGIC
-        && u16_at(header, 8) == VERSION
-        && u32_at(header, 12) == segment_header_crc(header)
+/// What a segment's first bytes say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderSays {
+    /// It is this segment of this store, in the version that is written here.
+    Own,
+    /// It is another segment, of another store or of another version.
+    Foreign,
+    /// Nothing that can be believed.
+    Nothing,
+}
+
+/// What `header` says of the file that should be this segment of this store.
+pub(super) fn read_segment_header(header: &[u8], store_id: u64, segment: SegmentId) -> HeaderSays {
+    if header.len() != SEGMENT_HEADER_BYTES as usize
+        || &header[..8] != SEGMENT_MAGIC
+        || u32_at(header, 12) != segment_header_crc(header)
+    {
+        return HeaderSays::Nothing;
+    }
+    let is_own = u16_at(header, 8) == VERSION
         && u64_at(header, 16) == store_id
-        && u32_at(header, 24) == segment.0
+        && u32_at(header, 24) == segment.0;
+    if is_own {
+        HeaderSays::Own
+    } else {
+        HeaderSays::Foreign
+    }
 }
 
 fn segment_header_crc(header: &[u8]) -> u32 {
