@@ -107,7 +107,9 @@ impl MemoryFiles {
             return false;
         };
         let remaining = offset + bytes * usize::from(part) / 256;
-        state.contents[file].bytes.truncate(remaining);
+        let contents = &mut state.contents[file];
+        contents.bytes.truncate(remaining);
+        contents.durable.truncate(remaining);
         true
     }
 
