@@ -3,6 +3,8 @@
 //!
 //! The child is this test's own program, started again with [`CHILD_DIRECTORY`] set.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -219,10 +219,10 @@ impl Run {
             let key = super::fixture::key(&name);
             let found = store.shared.lookup(&key, (store.key_hash)(&key), now);
             let found = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
-            let found = found.map(shown);
+            let found = found.as_deref().map(shown);
             let live = expected.newest.as_ref();
             let live = live.filter(|(_, dies_at)| dies_at.is_none_or(|end| now < end));
-            let live = live.map(|(value, _)| shown(value.clone()));
+            let live = live.map(|(value, _)| shown(value));
             if found.is_some() || !(is_tight || expected.may_miss) {
                 assert_eq!(found, live, "{name}");
             }
@@ -234,7 +234,7 @@ impl Run {
 const ROOMY_BYTES: u64 = 1 << 20;
 
 /// A value's number and its length: easier to read than the value.
-fn shown(value: String) -> (String, usize) {
+fn shown(value: &str) -> (String, usize) {
     (value.trim_start().to_owned(), value.len())
 }
 
