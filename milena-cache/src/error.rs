@@ -7,6 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_cluster::key::InvalidKey;
+use milena_server::rate_limit::OverLimit;
+
 /// What can go wrong, by kind.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -17,10 +20,10 @@ pub enum Error {
     #[error("{0}")]
     InvalidInput(String),
     /// Over `RATE_LIMIT`, or shed under overload.
-    #[error("over the limit of {limit_per_second} requests per second")]
+    #[error("over the limit of {limit}")]
     RateLimitExceeded {
-        /// The limit that was passed.
-        limit_per_second: u32,
+        /// The limit that was passed, and its unit.
+        limit: String,
         /// When the next request may be let through.
         retry_after: Duration,
     },
@@ -93,6 +96,26 @@ impl Error {
             Self::InternalError(_) => 6,
         };
         Self::KINDS[index]
+    }
+}
+
+impl From<InvalidKey> for Error {
+    fn from(invalid: InvalidKey) -> Self {
+        Self::InvalidInput(invalid.to_string())
+    }
+}
+
+impl From<OverLimit> for Error {
+    fn from(
+        OverLimit {
+            per_second,
+            retry_after,
+        }: OverLimit,
+    ) -> Self {
+        Self::RateLimitExceeded {
+            limit: format!("{per_second} requests per second (RATE_LIMIT)"),
+            retry_after,
+        }
     }
 }
 

@@ -190,7 +190,7 @@ impl Node {
             .set_service_status(SERVICE_NAME, ServingStatus::Serving)
             .await;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let grpc = GrpcServer::start(config.listen_addr, threads, routes)
+        let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
             .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
         tracing::info!(addr = %grpc.addr(), "gRPC listening");

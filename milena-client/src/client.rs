@@ -110,7 +110,7 @@ impl Client {
         };
         let answer: Result<GetResponse, _> = self.connection.call(self.paths.get, request).await;
         match answer {
-            Ok(found) => Ok(Some(found.value)),
+            Ok(found) => Ok(found.successful.then_some(found.value)),
             Err(error) if error.status().code() == Code::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -137,8 +137,8 @@ impl Client {
                 format!("value has {bytes} bytes; this client sends at most {bytes_max}"),
             )));
         }
-        let _: PutResponse = self.connection.call(self.paths.put, request).await?;
-        Ok(())
+        let answer: PutResponse = self.connection.call(self.paths.put, request).await?;
+        acknowledged(answer.successful)
     }
 
     /// Removes `key` from `bucket`. Removing what is not there succeeds.
@@ -154,8 +154,8 @@ impl Client {
             key: Bytes::copy_from_slice(key.as_ref()),
             bucket: bucket.into(),
         };
-        let _: DeleteResponse = self.connection.call(self.paths.delete, request).await?;
-        Ok(())
+        let answer: DeleteResponse = self.connection.call(self.paths.delete, request).await?;
+        acknowledged(answer.successful)
     }
 }
 
@@ -194,8 +194,8 @@ impl RouterClient {
             address: node.to_string(),
         };
         let path = "/router_server.Router/Join";
-        let _: JoinResponse = self.connection.call(path, request).await?;
-        Ok(())
+        let answer: JoinResponse = self.connection.call(path, request).await?;
+        acknowledged(answer.successful)
     }
 
     /// Gives back the share of the node at `node`. Giving back what it does not have succeeds.
@@ -207,7 +207,18 @@ impl RouterClient {
             address: node.to_string(),
         };
         let path = "/router_server.Router/Leave";
-        let _: LeaveResponse = self.connection.call(path, request).await?;
+        let answer: LeaveResponse = self.connection.call(path, request).await?;
+        acknowledged(answer.successful)
+    }
+}
+
+/// Servers of ours never answer OK and mean no; for another's, no is no.
+fn acknowledged(successful: bool) -> Result<(), ClientError> {
+    if successful {
         Ok(())
+    } else {
+        Err(ClientError::Other(Status::unknown(
+            "the server answered that it was not successful, and not why",
+        )))
     }
 }

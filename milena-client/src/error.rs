@@ -81,8 +81,9 @@ impl ClientError {
 
     /// No answer from `address` within `deadline`.
     pub(crate) fn no_answer(address: &str, deadline: Duration) -> Self {
+        let deadline_ms = deadline.as_millis();
         Self::DeadlineExceeded(Status::deadline_exceeded(format!(
-            "{address} gave no answer within {deadline:?}"
+            "{address} gave no answer within {deadline_ms} ms"
         )))
     }
 }

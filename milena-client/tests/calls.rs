@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// Gets are answered by the function; whatever else is asked for must name the bucket or node "right".
+/// The bucket "of no" gets an OK that says no.
 #[derive(Clone)]
 struct ScriptedRouter(fn(Request<GetRequest>) -> Result<Bytes, Status>);
 
@@ -29,16 +30,17 @@ impl Router for ScriptedRouter {
         if request.get_ref().key == "never answered" {
             std::future::pending::<()>().await;
         }
+        let successful = request.get_ref().bucket != "of no";
         let value = (self.0)(request)?;
-        Ok(Response::new(GetResponse {
-            successful: true,
-            value,
-        }))
+        Ok(Response::new(GetResponse { successful, value }))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        right(&request.get_ref().bucket)?;
-        Ok(Response::new(PutResponse { successful: true }))
+        let successful = request.get_ref().bucket != "of no";
+        if successful {
+            right(&request.get_ref().bucket)?;
+        }
+        Ok(Response::new(PutResponse { successful }))
     }
 
     async fn delete(
@@ -133,6 +135,14 @@ async fn put_delete_join_and_leave_say_what_they_are_about() {
 }
 
 #[tokio::test]
+async fn an_ok_that_says_no_is_a_miss_or_an_error() {
+    let (_server, client) = serve(|_| Ok(Bytes::new())).await;
+    assert_eq!(client.get("of no", "k").await.unwrap(), None);
+    let error = client.put("of no", "k", "v").await.unwrap_err();
+    assert!(matches!(error, ClientError::Other(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn each_status_is_its_kind_of_error_with_the_servers_text() {
     let (_server, client) = serve(|request| {
         let text = "the server's text";
@@ -204,7 +214,7 @@ async fn a_server_that_never_answers_exceeds_the_deadline() {
     );
     assert_eq!(
         error.to_string(),
-        format!("http://{} gave no answer within 50ms", server.addr())
+        format!("http://{} gave no answer within 50 ms", server.addr())
     );
 }
 
@@ -219,6 +229,21 @@ async fn a_listener_that_never_speaks_exceeds_the_deadline() {
         matches!(error, ClientError::DeadlineExceeded(_)),
         "{error:?}"
     );
+}
+
+// Time is tokio's own here and jumps to the next timer.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_went_silent_is_given_up_long_before_a_late_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let options = Options {
+        deadline: Duration::from_secs(3_600),
+        connect_timeout: Duration::from_secs(3_600),
+        ..Options::default()
+    };
+    let client = Client::connect_with(&address, &options).unwrap();
+    let error = client.get("b", "k").await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable(_)), "{error:?}");
 }
 
 #[tokio::test]

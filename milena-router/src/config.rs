@@ -150,7 +150,7 @@ mod tests {
         .unwrap();
         let expected = Config {
             listen_addr: "[::1]:1".parse().unwrap(),
-            metrics_addr: "0.0.0.0:2".parse().unwrap(),
+            metrics_addr: "[::1]:2".parse().unwrap(),
             rate_limit: NonZeroU32::new(7),
             value_bytes_max: 3 << 10,
         };

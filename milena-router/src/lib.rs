@@ -143,7 +143,7 @@ impl Router {
         tracing::info!(addr = %admin.addr(), "serving /metrics, /livez and /readyz");
 
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let grpc = GrpcServer::start(config.listen_addr, threads, routes)
+        let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
             .map_err(|source| StartError::Listen {
                 addr: config.listen_addr,

@@ -39,6 +39,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls that one connection may have in flight; more wait at the client.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 
+/// How much of the caller's time is kept back for the answer's way home, at most; of a short time, a tenth.
+const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(20);
+
 /// What a message may have beside its value: key, bucket and framing, and room for new fields.
 pub const MESSAGE_OVERHEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -75,13 +78,15 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Listens on `addr` (port 0: any free one) and serves `routes` on as many threads.
+    /// Listens on `addr` (port 0: any free one) and serves `routes`, with values of up to `value_bytes_max`
+    /// bytes, on as many threads.
     ///
     /// # Errors
     /// When the address cannot be listened on or a thread cannot be started.
     pub async fn start(
         addr: SocketAddr,
         threads: NonZeroUsize,
+        value_bytes_max: usize,
         routes: Routes,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
@@ -93,6 +98,7 @@ impl GrpcServer {
             let (handover, connections) = mpsc::channel(HANDOVER_CONNECTIONS_MAX);
             let worker = Worker {
                 routes: routes.clone(),
+                value_bytes_max,
                 drain: drain.clone(),
                 cut: cut.clone(),
             };
@@ -173,6 +179,7 @@ async fn accept(
 
 struct Worker {
     routes: Routes,
+    value_bytes_max: usize,
     drain: CancellationToken,
     cut: CancellationToken,
 }
@@ -200,8 +207,10 @@ impl Worker {
 
     async fn serve(self, connections: mpsc::Receiver<std::net::TcpStream>) -> Result<(), String> {
         let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+        let value_bytes_max = self.value_bytes_max;
+        let refuse = move |response| refuse_over_long_message(response, value_bytes_max);
         let serving = Server::builder()
-            .layer(tower::util::MapResponseLayer::new(refuse_over_long_message))
+            .layer(tower::util::MapResponseLayer::new(refuse))
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -214,22 +223,31 @@ impl Worker {
     }
 }
 
-/// tonic says OUT_OF_RANGE to a message over its decoding limit; to a caller that is an invalid
-/// argument like any other. Nothing of ours says OUT_OF_RANGE.
-fn refuse_over_long_message<B: Default>(response: http::Response<B>) -> http::Response<B> {
+/// tonic says OUT_OF_RANGE to a message over its decoding limit; to a caller that is an invalid argument like
+/// any other. Nothing of ours says OUT_OF_RANGE.
+fn refuse_over_long_message<B: Default>(
+    response: http::Response<B>,
+    value_bytes_max: usize,
+) -> http::Response<B> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() == Code::OutOfRange => {
-            Status::invalid_argument(status.message()).into_http()
+            let text = format!(
+                "value is too long; expected at most {value_bytes_max} bytes (MAX_VALUE_BYTES)"
+            );
+            Status::invalid_argument(text).into_http()
         }
         _ => response,
     }
 }
 
-/// By when the caller wants its answer: `grpc-timeout`, counted from now. `None` if it did not say, or not in
-/// gRPC's form of up to eight digits and a unit.
-pub fn deadline_of<T>(request: &tonic::Request<T>, clock: &Clock) -> Option<Deadline> {
+/// By when an answer to `request`, which has just arrived, has to be under way: a little before the caller's
+/// own deadline (`grpc-timeout`), so that the caller still gets a sentence that says what was waited for.
+/// `None` if it gave no deadline, or not in gRPC's form of up to eight digits and a unit.
+pub fn answer_due<T>(request: &tonic::Request<T>, clock: &Clock) -> Option<Deadline> {
     let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
-    parse_timeout(text).map(|timeout| clock.deadline_in(timeout))
+    let timeout = parse_timeout(text)?;
+    let margin = ANSWER_MARGIN_MAX.min(timeout / 10);
+    Some(clock.deadline_in(timeout - margin))
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {
@@ -266,17 +284,33 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_is_due_a_little_before_the_caller_gives_up() {
+        let clock = Clock::system();
+        let budget = |timeout: &str| {
+            let mut request = tonic::Request::new(());
+            request
+                .metadata_mut()
+                .insert("grpc-timeout", timeout.parse().unwrap());
+            answer_due(&request, &clock).map(|due| clock.until(due))
+        };
+        assert_eq!(budget("1S"), Some(Duration::from_millis(980)));
+        assert_eq!(budget("10m"), Some(Duration::from_millis(9)));
+        assert_eq!(budget("never"), None);
+    }
+
     #[test]
-    fn a_message_over_the_limit_is_an_invalid_argument() {
-        let over_long: http::Response<()> = Status::out_of_range("message too large").into_http();
-        let status =
-            Status::from_header_map(refuse_over_long_message(over_long).headers()).unwrap();
-        assert_eq!(
-            (status.code(), status.message()),
-            (Code::InvalidArgument, "message too large")
+    fn a_message_over_the_limit_is_an_invalid_argument_that_names_it() {
+        let refused = |status: Status| {
+            let response: http::Response<()> = status.into_http();
+            Status::from_header_map(refuse_over_long_message(response, 1_000).headers()).unwrap()
+        };
+        let over_long = refused(Status::out_of_range("found 2000 bytes, the limit is 1064"));
+        assert_eq!(over_long.code(), Code::InvalidArgument);
+        assert!(
+            over_long.message().contains("1000 bytes (MAX_VALUE_BYTES)"),
+            "{over_long}"
         );
-        let missing: http::Response<()> = Status::not_found("no").into_http();
-        let status = Status::from_header_map(refuse_over_long_message(missing).headers()).unwrap();
-        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(refused(Status::not_found("no")).code(), Code::NotFound);
     }
 }

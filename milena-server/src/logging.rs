@@ -21,7 +21,7 @@ pub static LOG_LEVEL: Setting = Setting {
 
 /// What a log level has to be, for [`Setting::expected`].
 pub const EXPECTED_LEVEL: &str =
-    "error, warn, info, debug, trace or off, or directives such as info,milena_cache=debug";
+    "error, warn, info, debug, trace or off, or directives such as info,h2=warn";
 
 /// `LOG_FORMAT`.
 pub static LOG_FORMAT: Setting = Setting {

@@ -10,8 +10,8 @@ use milena_protos::cache_server::{
     DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
 };
 use milena_server::clock::Clock;
-use milena_server::grpc::deadline_of;
-use milena_server::rate_limit::{OverLimit, RateLimit};
+use milena_server::grpc::answer_due;
+use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
@@ -53,39 +53,41 @@ impl CacheService {
         self.value_bytes_max
     }
 
-    /// Runs `call` unless there are too many, counts it, and translates its end.
+    /// Awaits `call`, counts how it ended, and puts its result as the wire has it.
     async fn answer<T>(
         &self,
         op: Op,
         call: impl Future<Output = Result<T>>,
     ) -> Result<Response<T>, Status> {
-        let result = match self.rate_limit.admit() {
-            Ok(()) => call.await,
-            Err(OverLimit {
-                per_second,
-                retry_after,
-            }) => Err(Error::RateLimitExceeded {
-                limit_per_second: per_second,
-                retry_after,
-            }),
-        };
+        let result = call.await;
         self.metrics.count_request(op, outcome_of(&result));
         result.map(Response::new).map_err(|error| {
             self.metrics.count_error(&error);
             status(&error, &self.clock)
         })
     }
+
+    fn check_value(&self, value: &Bytes) -> Result<()> {
+        let (bytes, bytes_max) = (value.len(), self.value_bytes_max);
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        let text =
+            format!("value has {bytes} bytes; expected at most {bytes_max} (MAX_VALUE_BYTES)");
+        Err(Error::InvalidInput(text))
+    }
 }
 
 #[tonic::async_trait]
 impl Cache for CacheService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        let deadline = deadline_of(&request, &self.clock);
+        let deadline = answer_due(&request, &self.clock);
         let GetRequest { key, bucket } = request.into_inner();
         let call = async {
+            self.rate_limit.admit()?;
             let found = self
                 .operation
-                .get(&entry_key(&bucket, &key)?, deadline)
+                .get(&EntryKey::new(&bucket, &key)?, deadline)
                 .await?;
             let entry = found.ok_or(Error::KeyNotFound)?;
             Ok(GetResponse {
@@ -97,11 +99,12 @@ impl Cache for CacheService {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let deadline = deadline_of(&request, &self.clock);
+        let deadline = answer_due(&request, &self.clock);
         let PutRequest { key, bucket, value } = request.into_inner();
         let call = async {
-            let key = entry_key(&bucket, &key)?;
-            check_value(&value, self.value_bytes_max)?;
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            self.check_value(&value)?;
             self.operation.put(key, value, deadline).await?;
             Ok(PutResponse { successful: true })
         };
@@ -112,30 +115,17 @@ impl Cache for CacheService {
         &self,
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
-        let deadline = deadline_of(&request, &self.clock);
+        let deadline = answer_due(&request, &self.clock);
         let DeleteRequest { key, bucket } = request.into_inner();
         let call = async {
+            self.rate_limit.admit()?;
             self.operation
-                .delete(entry_key(&bucket, &key)?, deadline)
+                .delete(EntryKey::new(&bucket, &key)?, deadline)
                 .await?;
             Ok(DeleteResponse { successful: true })
         };
         self.answer(Op::Delete, call).await
     }
-}
-
-fn entry_key(bucket: &str, key: &[u8]) -> Result<EntryKey> {
-    EntryKey::new(bucket, key).map_err(|invalid| Error::InvalidInput(invalid.to_string()))
-}
-
-fn check_value(value: &Bytes, bytes_max: usize) -> Result<()> {
-    if value.len() <= bytes_max {
-        return Ok(());
-    }
-    let bytes = value.len();
-    Err(Error::InvalidInput(format!(
-        "value has {bytes} bytes; expected at most {bytes_max} (MAX_VALUE_BYTES)"
-    )))
 }
 
 fn outcome_of<T>(result: &Result<T>) -> Outcome {

@@ -6,7 +6,7 @@ pub mod cache;
 pub mod status;
 
 use milena_protos::FILE_DESCRIPTOR_SET;
-use milena_protos::cache_server::cache_server::CacheServer;
+use milena_protos::cache_server::cache_server::{self, CacheServer};
 use milena_server::grpc::MESSAGE_OVERHEAD_BYTES_MAX;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
@@ -28,6 +28,9 @@ pub fn routes(cache: CacheService) -> (Routes, HealthReporter) {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+        // Our descriptors hold the router's service too, which a node does not have.
+        .with_service_name(cache_server::SERVICE_NAME)
+        .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
         .build_v1()
         .expect("our own descriptors are sound");
     let mut routes = RoutesBuilder::default();

@@ -1,6 +1,5 @@
 //! The gRPC services of a router: `Router`, `grpc.health.v1.Health` and server reflection.
 
-mod deadline;
 mod router;
 mod status;
 

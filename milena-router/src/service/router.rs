@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_client::Address;
 use milena_cluster::key::EntryKey;
@@ -13,16 +14,22 @@ use milena_protos::router_server::{
     DeleteRequest, DeleteResponse, GetRequest, GetResponse, JoinRequest, JoinResponse,
     LeaveRequest, LeaveResponse, PutRequest, PutResponse,
 };
-use milena_server::clock::Clock;
+use milena_server::clock::{Clock, Deadline};
+use milena_server::grpc::answer_due;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
-use super::deadline::deadline_of;
 use super::status::{outcome_of, status_of};
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::membership::Membership;
 use crate::metrics::{Metrics, Op, Outcome};
+
+/// How long a call may take whose caller gave no deadline.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// What the wire gets.
+type Answer<T> = std::result::Result<Response<T>, Status>;
 
 /// What the service needs.
 pub struct RouterService {
@@ -42,11 +49,8 @@ pub struct RouterService {
 
 #[tonic::async_trait]
 impl Router for RouterService {
-    async fn get(
-        &self,
-        request: Request<GetRequest>,
-    ) -> std::result::Result<Response<GetResponse>, Status> {
-        let deadline = deadline_of(request.metadata(), &self.clock);
+    async fn get(&self, request: Request<GetRequest>) -> Answer<GetResponse> {
+        let deadline = self.due(&request);
         let GetRequest { key, bucket } = request.into_inner();
         self.answer(Op::Get, async {
             self.rate_limit.admit()?;
@@ -60,11 +64,8 @@ impl Router for RouterService {
         .await
     }
 
-    async fn put(
-        &self,
-        request: Request<PutRequest>,
-    ) -> std::result::Result<Response<PutResponse>, Status> {
-        let deadline = deadline_of(request.metadata(), &self.clock);
+    async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
+        let deadline = self.due(&request);
         let PutRequest { key, bucket, value } = request.into_inner();
         self.answer(Op::Put, async {
             self.rate_limit.admit()?;
@@ -76,11 +77,8 @@ impl Router for RouterService {
         .await
     }
 
-    async fn delete(
-        &self,
-        request: Request<DeleteRequest>,
-    ) -> std::result::Result<Response<DeleteResponse>, Status> {
-        let deadline = deadline_of(request.metadata(), &self.clock);
+    async fn delete(&self, request: Request<DeleteRequest>) -> Answer<DeleteResponse> {
+        let deadline = self.due(&request);
         let DeleteRequest { key, bucket } = request.into_inner();
         self.answer(Op::Delete, async {
             self.rate_limit.admit()?;
@@ -91,10 +89,7 @@ impl Router for RouterService {
         .await
     }
 
-    async fn join(
-        &self,
-        request: Request<JoinRequest>,
-    ) -> std::result::Result<Response<JoinResponse>, Status> {
+    async fn join(&self, request: Request<JoinRequest>) -> Answer<JoinResponse> {
         self.answer(Op::Join, async {
             let node = Address::parse(&request.get_ref().address)?;
             self.membership.join(&node).await?;
@@ -103,10 +98,7 @@ impl Router for RouterService {
         .await
     }
 
-    async fn leave(
-        &self,
-        request: Request<LeaveRequest>,
-    ) -> std::result::Result<Response<LeaveResponse>, Status> {
+    async fn leave(&self, request: Request<LeaveRequest>) -> Answer<LeaveResponse> {
         self.answer(Op::Leave, async {
             let node = Address::parse(&request.get_ref().address)?;
             self.membership.leave(&node).await?;
@@ -117,12 +109,13 @@ impl Router for RouterService {
 }
 
 impl RouterService {
+    /// When the call of `request`, which has just arrived, is given up.
+    fn due<T>(&self, request: &Request<T>) -> Deadline {
+        answer_due(request, &self.clock).unwrap_or_else(|| self.clock.deadline_in(TIMEOUT_DEFAULT))
+    }
+
     /// Waits for the answer, counts how it ended and puts it as the wire has it.
-    async fn answer<T>(
-        &self,
-        op: Op,
-        work: impl Future<Output = Result<T>>,
-    ) -> std::result::Result<Response<T>, Status> {
+    async fn answer<T>(&self, op: Op, work: impl Future<Output = Result<T>>) -> Answer<T> {
         match work.await {
             Ok(message) => {
                 self.metrics.count_request(op, Outcome::Ok);

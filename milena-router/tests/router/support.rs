@@ -96,9 +96,14 @@ impl Node {
         });
         let service = CacheServer::from_arc(Arc::clone(&entries))
             .max_decoding_message_size(Options::VALUE_BYTES_MAX + MESSAGE_OVERHEAD_BYTES_MAX);
-        let server = GrpcServer::start(addr, NonZeroUsize::MIN, Routes::new(service))
-            .await
-            .unwrap();
+        let server = GrpcServer::start(
+            addr,
+            NonZeroUsize::MIN,
+            Options::VALUE_BYTES_MAX,
+            Routes::new(service),
+        )
+        .await
+        .unwrap();
         Self {
             address: Address::parse(&format!("http://{}", server.addr())).unwrap(),
             entries,

@@ -108,7 +108,7 @@ mod tests {
 
     const MODIFIED_MS: u64 = 10_500;
 
-    fn verdict(conditions: OfRead) -> Verdict {
+    fn verdict(conditions: &OfRead) -> Verdict {
         conditions.judge(&Meta {
             etag: "stored".to_owned(),
             modified_ms: MODIFIED_MS,
@@ -126,16 +126,16 @@ mod tests {
             if_match,
             ..OfRead::default()
         };
-        assert_eq!(verdict(wanted(etag("\"stored\""))), Verdict::Holds);
-        assert_eq!(verdict(wanted(etag("*"))), Verdict::Holds);
-        assert_eq!(verdict(wanted(etag("\"other\""))), Verdict::Failed);
+        assert_eq!(verdict(&wanted(etag("\"stored\""))), Verdict::Holds);
+        assert_eq!(verdict(&wanted(etag("*"))), Verdict::Holds);
+        assert_eq!(verdict(&wanted(etag("\"other\""))), Verdict::Failed);
         let known = |if_none_match| OfRead {
             if_none_match,
             ..OfRead::default()
         };
-        assert_eq!(verdict(known(etag("\"stored\""))), Verdict::NotModified);
-        assert_eq!(verdict(known(etag("W/\"stored\""))), Verdict::NotModified);
-        assert_eq!(verdict(known(etag("\"other\""))), Verdict::Holds);
+        assert_eq!(verdict(&known(etag("\"stored\""))), Verdict::NotModified);
+        assert_eq!(verdict(&known(etag("W/\"stored\""))), Verdict::NotModified);
+        assert_eq!(verdict(&known(etag("\"other\""))), Verdict::Holds);
     }
 
     #[test]
@@ -145,14 +145,14 @@ mod tests {
             if_modified_since,
             ..OfRead::default()
         };
-        assert_eq!(verdict(modified_since(at(9))), Verdict::Holds);
-        assert_eq!(verdict(modified_since(at(10))), Verdict::NotModified);
+        assert_eq!(verdict(&modified_since(at(9))), Verdict::Holds);
+        assert_eq!(verdict(&modified_since(at(10))), Verdict::NotModified);
         let unmodified_since = |if_unmodified_since| OfRead {
             if_unmodified_since,
             ..OfRead::default()
         };
-        assert_eq!(verdict(unmodified_since(at(9))), Verdict::Failed);
-        assert_eq!(verdict(unmodified_since(at(10))), Verdict::Holds);
+        assert_eq!(verdict(&unmodified_since(at(9))), Verdict::Failed);
+        assert_eq!(verdict(&unmodified_since(at(10))), Verdict::Holds);
     }
 
     #[test]
@@ -162,12 +162,12 @@ mod tests {
             if_unmodified_since: Some(timestamp(0)),
             ..OfRead::default()
         };
-        assert_eq!(verdict(matching_but_modified), Verdict::Holds);
+        assert_eq!(verdict(&matching_but_modified), Verdict::Holds);
         let other_but_unmodified = OfRead {
             if_none_match: etag("\"other\""),
             if_modified_since: Some(timestamp(MODIFIED_MS)),
             ..OfRead::default()
         };
-        assert_eq!(verdict(other_but_unmodified), Verdict::Holds);
+        assert_eq!(verdict(&other_but_unmodified), Verdict::Holds);
     }
 }

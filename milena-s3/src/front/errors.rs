@@ -2,7 +2,9 @@
 
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
+use super::OBJECT_BYTES_MAX;
 use crate::store::StoreError;
+use crate::store::object::Algorithm;
 
 impl From<StoreError> for S3Error {
     fn from(error: StoreError) -> Self {
@@ -29,5 +31,21 @@ pub(super) fn precondition_failed() -> S3Error {
     s3_error!(
         PreconditionFailed,
         "At least one of the pre-conditions you specified did not hold"
+    )
+}
+
+/// 400: the content is not the one whose checksum the client gave.
+pub(super) fn digest_mismatch(algorithm: Algorithm) -> S3Error {
+    s3_error!(
+        BadDigest,
+        "The {algorithm:?} you specified did not match the calculated checksum"
+    )
+}
+
+/// 400: more than an object may have.
+pub(super) fn too_large() -> S3Error {
+    s3_error!(
+        EntityTooLarge,
+        "An object may have {OBJECT_BYTES_MAX} bytes at most"
     )
 }

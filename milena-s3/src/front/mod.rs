@@ -12,6 +12,7 @@ mod list;
 mod multipart;
 mod read;
 mod receive;
+mod upload;
 mod write;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use s3s::dto::{
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use crate::store::{BucketName, ObjectStore};
-use multipart::Uploads;
+use upload::Uploads;
 
 /// The largest object, in bytes. S3 takes 5 GiB in one put; here an object passes through memory whole.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 30;

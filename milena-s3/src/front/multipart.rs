@@ -1,29 +1,23 @@
-//! Multipart uploads.
+//! The operations of multipart uploads.
 //!
-//! The parts wait in memory until they are completed: an upload ends with the server, and its client
-//! then meets `NoSuchUpload`. Completing is one put of the store, so it is whole or not at all.
+//! Completing is one put of the store, so an upload becomes an object whole or not at all.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
-use s3s::crypto::Checksum as _;
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
-    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
-    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, ListPartsInput, ListPartsOutput,
-    UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, ETag, ListPartsInput, ListPartsOutput, UploadPartInput,
+    UploadPartOutput,
 };
-use s3s::{S3Request, S3Result, s3_error};
+use s3s::{S3Error, S3Request, S3Result, s3_error};
 
 use super::read::{as_i64, checksum_type};
 use super::receive::Claims;
+use super::upload::{ListedPart, Part, Upload, UploadChecksum};
 use super::write::user_metadata;
-use super::{Front, OBJECT_BYTES_MAX, bucket_name, conditions, digest, timestamp};
+use super::{Front, bucket_name, conditions, timestamp};
 use crate::store::object::{Algorithm, Checksums, Headers, Meta};
-
-/// The smallest part, other than the last, in bytes. S3's own limit.
-const PART_BYTES_MIN: usize = 5 << 20;
 
 /// The highest number of a part. S3's own limit.
 const PART_NUMBER_MAX: i32 = 10_000;
@@ -31,82 +25,16 @@ const PART_NUMBER_MAX: i32 = 10_000;
 /// The most parts in one page of a listing. S3's own limit.
 const LISTED_PARTS_MAX: usize = 1_000;
 
-/// The most uploads that may be open at once.
-const UPLOADS_MAX: usize = 1_000;
-
-/// The most that the parts of all open uploads may have together, in bytes.
-const UPLOADS_BYTES_MAX: usize = 2 << 30;
-
-/// The uploads that are neither completed nor aborted, by their id.
-#[derive(Default)]
-pub(super) struct Uploads {
-    open: Mutex<BTreeMap<String, Upload>>,
-}
-
-#[derive(Clone)]
-struct Upload {
-    bucket: String,
-    key: String,
-    headers: Headers,
-    user: BTreeMap<String, String>,
-    checksum: Option<UploadChecksum>,
-    parts: BTreeMap<i32, Part>,
-}
-
-/// The checksum that the object will have.
-#[derive(Clone, Copy)]
-struct UploadChecksum {
-    algorithm: Algorithm,
-    is_composite: bool,
-}
-
-#[derive(Clone)]
-struct Part {
-    content: Bytes,
-    md5: [u8; 16],
-    checksums: Checksums,
-    modified_ms: u64,
-}
-
-impl Uploads {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Upload>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Acts on an open upload of this bucket and key.
-    fn with<T>(
-        &self,
-        id: &str,
-        (bucket, key): (&str, &str),
-        act: impl FnOnce(&mut Upload) -> S3Result<T>,
-    ) -> S3Result<T> {
-        let mut open = self.lock();
-        match open.get_mut(id) {
-            Some(upload) if (&*upload.bucket, &*upload.key) == (bucket, key) => act(upload),
-            _ => Err(s3_error!(
-                NoSuchUpload,
-                "The specified upload does not exist. It may have been aborted or completed."
-            )),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        let open = self.lock();
-        let parts = open.values().flat_map(|upload| upload.parts.values());
-        parts.map(|part| part.content.len()).sum()
-    }
-}
-
 impl Front {
     pub(super) async fn begin_upload(
         &self,
         input: CreateMultipartUploadInput,
     ) -> S3Result<CreateMultipartUploadOutput> {
         self.bucket_must_exist(&input.bucket).await?;
-        let checksum = upload_checksum(
-            input.checksum_algorithm.as_ref(),
-            input.checksum_type.as_ref(),
-        )?;
+        let algorithm = input.checksum_algorithm.as_ref();
+        let checksum = algorithm
+            .map(|algorithm| UploadChecksum::parse(algorithm, input.checksum_type.as_ref()))
+            .transpose()?;
         let upload = Upload {
             bucket: input.bucket.clone(),
             key: input.key.clone(),
@@ -121,16 +49,9 @@ impl Front {
             checksum,
             parts: BTreeMap::new(),
         };
-        let id = format!(
-            "{:016x}{:016x}",
-            self.clock.random_u64(),
-            self.clock.random_u64()
-        );
-        let mut open = self.uploads.lock();
-        if open.len() == UPLOADS_MAX {
-            return Err(s3_error!(SlowDown, "{UPLOADS_MAX} uploads are open"));
-        }
-        open.insert(id.clone(), upload);
+        let [high, low] = [self.clock.random_u64(), self.clock.random_u64()];
+        let id = format!("{high:016x}{low:016x}");
+        self.uploads.begin(id.clone(), upload)?;
         Ok(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -147,6 +68,7 @@ impl Front {
     ) -> S3Result<UploadPartOutput> {
         let claims = Claims::of(&request, request.input.content_length);
         let input = request.input;
+        let object = (&*input.bucket, &*input.key);
         let number = input.part_number;
         if !(1..=PART_NUMBER_MAX).contains(&number) {
             return Err(s3_error!(
@@ -154,32 +76,21 @@ impl Front {
                 "A part has a number from 1 to {PART_NUMBER_MAX}"
             ));
         }
-        let object = (&*input.bucket, &*input.key);
-        let checksum = self
-            .uploads
-            .with(&input.upload_id, object, |upload| Ok(upload.checksum))?;
-        let also = checksum.map(|checksum| checksum.algorithm);
-        let received = claims.receive(input.body, also).await?;
-        if self.uploads.bytes() + received.content.len() > UPLOADS_BYTES_MAX {
-            return Err(s3_error!(
-                SlowDown,
-                "The parts of the open uploads have {UPLOADS_BYTES_MAX} bytes"
-            ));
-        }
+        self.uploads.with(&input.upload_id, object, |_| ())?;
+        let received = claims.receive(input.body).await?;
+        let checksums = Checksums {
+            values: received.checksums,
+            composite: false,
+        };
         let part = Part {
             content: received.content,
             md5: received.md5,
-            checksums: Checksums {
-                values: received.checksums,
-                composite: false,
-            },
+            checksums: checksums.clone(),
             modified_ms: self.clock.now().0,
         };
-        let (etag, checksums) = (part.etag(), part.checksums.clone());
-        self.uploads.with(&input.upload_id, object, |upload| {
-            upload.parts.insert(number, part);
-            Ok(())
-        })?;
+        let etag = part.etag();
+        self.uploads
+            .add_part(&input.upload_id, object, number, part)?;
         Ok(UploadPartOutput {
             e_tag: Some(ETag::Strong(etag)),
             checksum_crc32: checksums.value(Algorithm::Crc32),
@@ -198,8 +109,8 @@ impl Front {
         let object = (&*input.bucket, &*input.key);
         let (parts, is_truncated) = self.uploads.with(&input.upload_id, object, |upload| {
             let rest = || upload.parts.iter().filter(|(number, _)| **number > after);
-            let page: Vec<_> = rest().take(parts_max).map(listed_part).collect();
-            Ok((page, rest().nth(parts_max).is_some()))
+            let page: Vec<_> = rest().take(parts_max).map(described).collect();
+            (page, rest().nth(parts_max).is_some())
         })?;
         Ok(ListPartsOutput {
             next_part_number_marker: parts.last().and_then(|part| part.part_number),
@@ -218,49 +129,41 @@ impl Front {
         &self,
         input: CompleteMultipartUploadInput,
     ) -> S3Result<CompleteMultipartUploadOutput> {
-        let object = (&*input.bucket, &*input.key);
-        let upload = self
-            .uploads
-            .with(&input.upload_id, object, |upload| Ok(upload.clone()))?;
         let condition = conditions::of_write(input.if_match, input.if_none_match)?;
-        let listed = input.multipart_upload.and_then(|listed| listed.parts);
-        let parts = upload.chosen_parts(&listed.unwrap_or_default())?;
-        let content = joined(&parts)?;
-        let checksums = upload.checksums_of(&parts, &content);
-        let claimed = [
+        let claimed = claimed([
             (Algorithm::Crc32, input.checksum_crc32),
             (Algorithm::Crc32c, input.checksum_crc32c),
             (Algorithm::Crc64Nvme, input.checksum_crc64nvme),
             (Algorithm::Sha1, input.checksum_sha1),
             (Algorithm::Sha256, input.checksum_sha256),
-        ];
-        for (algorithm, claimed) in claimed {
-            if claimed.is_some() && claimed != checksums.value(algorithm) {
-                return Err(s3_error!(
-                    BadDigest,
-                    "The {algorithm:?} you specified did not match the calculated checksum"
-                ));
-            }
-        }
+        ]);
+        let listed = input.multipart_upload.and_then(|listed| listed.parts);
+        let listed = listed.unwrap_or_default().into_iter().map(listed_part);
+        let listed: Vec<_> = listed.collect();
+        let object = (&*input.bucket, &*input.key);
+        let upload = self.uploads.with(&input.upload_id, object, Upload::clone)?;
+        let (headers, user) = (upload.headers.clone(), upload.user.clone());
+        let assembling = tokio::task::spawn_blocking(move || upload.assemble(&listed, &claimed));
+        let assembled = assembling.await.map_err(S3Error::internal_error)??;
+        let checksums = assembled.checksums.clone();
         let meta = Meta {
-            etag: etag_of(&parts),
+            etag: assembled.etag.clone(),
             modified_ms: self.clock.now().0,
-            headers: upload.headers,
-            user: upload.user,
-            checksums: checksums.clone(),
+            headers,
+            user,
+            checksums: assembled.checksums,
         };
-        let etag = meta.etag.clone();
-        let bucket = bucket_name(&input.bucket)?;
+        let (bucket, content) = (bucket_name(&input.bucket)?, assembled.content);
         let putting = self
             .store
             .put(&bucket, &input.key, meta, content, condition);
         putting.await?;
-        self.uploads.lock().remove(&input.upload_id);
+        self.uploads.end(&input.upload_id);
         Ok(CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", input.bucket, input.key)),
             bucket: Some(input.bucket),
             key: Some(input.key),
-            e_tag: Some(ETag::Strong(etag)),
+            e_tag: Some(ETag::Strong(assembled.etag)),
             checksum_crc32: checksums.value(Algorithm::Crc32),
             checksum_crc32c: checksums.value(Algorithm::Crc32c),
             checksum_crc64nvme: checksums.value(Algorithm::Crc64Nvme),
@@ -276,149 +179,35 @@ impl Front {
         input: &AbortMultipartUploadInput,
     ) -> S3Result<AbortMultipartUploadOutput> {
         let object = (&*input.bucket, &*input.key);
-        self.uploads.with(&input.upload_id, object, |_| Ok(()))?;
-        self.uploads.lock().remove(&input.upload_id);
+        self.uploads.with(&input.upload_id, object, |_| ())?;
+        self.uploads.end(&input.upload_id);
         Ok(AbortMultipartUploadOutput::default())
     }
 }
 
-impl Upload {
-    /// The parts that the client lists, in order.
-    fn chosen_parts(&self, listed: &[CompletedPart]) -> S3Result<Vec<&Part>> {
-        if listed.is_empty() {
-            return Err(s3_error!(MalformedXML, "An object has at least one part"));
-        }
-        if !listed.is_sorted_by(|a, b| a.part_number < b.part_number) {
-            return Err(s3_error!(
-                InvalidPartOrder,
-                "The parts are not in ascending order"
-            ));
-        }
-        let parts = listed.iter().map(|listed| {
-            let part = listed.part_number.and_then(|n| self.parts.get(&n));
-            part.filter(|part| part.is_the_listed(listed))
-                .ok_or_else(|| {
-                    s3_error!(InvalidPart, "A part was not uploaded, or has another ETag")
-                })
-        });
-        let parts: Vec<_> = parts.collect::<S3Result<_>>()?;
-        let all_but_last = &parts[..parts.len() - 1];
-        if all_but_last
-            .iter()
-            .any(|p| p.content.len() < PART_BYTES_MIN)
-        {
-            return Err(s3_error!(
-                EntityTooSmall,
-                "Every part but the last has at least {PART_BYTES_MIN} bytes"
-            ));
-        }
-        Ok(parts)
-    }
+/// The checksums that are given.
+fn claimed(fields: [(Algorithm, Option<String>); 5]) -> BTreeMap<Algorithm, String> {
+    let given = fields.into_iter();
+    given
+        .filter_map(|(algorithm, value)| Some((algorithm, value?)))
+        .collect()
+}
 
-    /// The checksums that the whole object has.
-    fn checksums_of(&self, parts: &[&Part], content: &[u8]) -> Checksums {
-        let Some(UploadChecksum {
-            algorithm,
-            is_composite,
-        }) = self.checksum
-        else {
-            return Checksums::default();
-        };
-        let value = if is_composite {
-            let of_parts: Vec<u8> = parts
-                .iter()
-                .flat_map(|part| digest::Hasher::digest(algorithm, &part.content))
-                .collect();
-            let of_all = digest::to_base64(&digest::Hasher::digest(algorithm, &of_parts));
-            format!("{of_all}-{}", parts.len())
-        } else {
-            digest::to_base64(&digest::Hasher::digest(algorithm, content))
-        };
-        Checksums {
-            values: BTreeMap::from([(algorithm, value)]),
-            composite: is_composite,
-        }
+fn listed_part(listed: CompletedPart) -> ListedPart {
+    ListedPart {
+        number: listed.part_number,
+        etag: listed.e_tag.map(ETag::into_value),
+        checksums: claimed([
+            (Algorithm::Crc32, listed.checksum_crc32),
+            (Algorithm::Crc32c, listed.checksum_crc32c),
+            (Algorithm::Crc64Nvme, listed.checksum_crc64nvme),
+            (Algorithm::Sha1, listed.checksum_sha1),
+            (Algorithm::Sha256, listed.checksum_sha256),
+        ]),
     }
 }
 
-impl Part {
-    fn etag(&self) -> String {
-        digest::to_hex(&self.md5)
-    }
-
-    fn is_the_listed(&self, listed: &CompletedPart) -> bool {
-        let checksums = [
-            (Algorithm::Crc32, &listed.checksum_crc32),
-            (Algorithm::Crc32c, &listed.checksum_crc32c),
-            (Algorithm::Crc64Nvme, &listed.checksum_crc64nvme),
-            (Algorithm::Sha1, &listed.checksum_sha1),
-            (Algorithm::Sha256, &listed.checksum_sha256),
-        ];
-        let etag = listed.e_tag.as_ref().map(ETag::value);
-        etag == Some(self.etag().as_str())
-            && checksums.iter().all(|(algorithm, claimed)| {
-                claimed.is_none() || **claimed == self.checksums.value(*algorithm)
-            })
-    }
-}
-
-impl UploadChecksum {
-    fn type_name(self) -> ChecksumType {
-        ChecksumType::from_static(match self.is_composite {
-            true => ChecksumType::COMPOSITE,
-            false => ChecksumType::FULL_OBJECT,
-        })
-    }
-}
-
-fn upload_checksum(
-    algorithm: Option<&ChecksumAlgorithm>,
-    asked_type: Option<&ChecksumType>,
-) -> S3Result<Option<UploadChecksum>> {
-    let Some(name) = algorithm else {
-        return Ok(None);
-    };
-    let algorithm = match name.as_str() {
-        ChecksumAlgorithm::CRC32 => Algorithm::Crc32,
-        ChecksumAlgorithm::CRC32C => Algorithm::Crc32c,
-        ChecksumAlgorithm::CRC64NVME => Algorithm::Crc64Nvme,
-        ChecksumAlgorithm::SHA1 => Algorithm::Sha1,
-        ChecksumAlgorithm::SHA256 => Algorithm::Sha256,
-        _ => return Err(s3_error!(InvalidRequest, "An unknown checksum algorithm")),
-    };
-    let is_composite = match asked_type.map(ChecksumType::as_str) {
-        Some(asked) => asked == ChecksumType::COMPOSITE,
-        None => algorithm != Algorithm::Crc64Nvme,
-    };
-    Ok(Some(UploadChecksum {
-        algorithm,
-        is_composite,
-    }))
-}
-
-fn joined(parts: &[&Part]) -> S3Result<Bytes> {
-    let bytes: usize = parts.iter().map(|part| part.content.len()).sum();
-    if bytes as u64 > OBJECT_BYTES_MAX {
-        return Err(s3_error!(
-            EntityTooLarge,
-            "An object may have {OBJECT_BYTES_MAX} bytes at most"
-        ));
-    }
-    let mut content = BytesMut::with_capacity(bytes);
-    parts
-        .iter()
-        .for_each(|p| content.extend_from_slice(&p.content));
-    Ok(content.freeze())
-}
-
-/// The MD5 of the MD5s of the parts, and their number.
-fn etag_of(parts: &[&Part]) -> String {
-    let mut md5 = digest::md5();
-    parts.iter().for_each(|part| md5.update(&part.md5));
-    format!("{}-{}", digest::to_hex(&md5.finalize()), parts.len())
-}
-
-fn listed_part((number, part): (&i32, &Part)) -> s3s::dto::Part {
+fn described((number, part): (&i32, &Part)) -> s3s::dto::Part {
     s3s::dto::Part {
         part_number: Some(*number),
         e_tag: Some(ETag::Strong(part.etag())),

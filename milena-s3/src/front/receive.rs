@@ -12,6 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, TrailingHeaders, s3_error};
 
 use super::OBJECT_BYTES_MAX;
 use super::digest::{self, ALGORITHMS, Hasher};
+use super::errors::{digest_mismatch, too_large};
 use crate::store::object::Algorithm;
 
 /// The most that is set aside for a body before any of it has come, in bytes.
@@ -60,19 +61,15 @@ impl Claims {
         }
     }
 
-    /// Takes in the body. `also` is an algorithm whose checksum is wanted although not claimed.
+    /// Takes in the body.
     ///
     /// # Errors
     /// When the body is not what was claimed, is too large, or does not come whole.
-    pub(super) async fn receive(
-        mut self,
-        body: Option<StreamingBlob>,
-        also: Option<Algorithm>,
-    ) -> S3Result<Received> {
+    pub(super) async fn receive(mut self, body: Option<StreamingBlob>) -> S3Result<Received> {
         if self.length.is_some_and(|length| length > OBJECT_BYTES_MAX) {
             return Err(too_large());
         }
-        let algorithms = self.checksums.keys().chain(&self.trailing).chain(&also);
+        let algorithms = self.checksums.keys().chain(&self.trailing);
         let mut hashers: BTreeMap<_, _> = algorithms.map(|a| (*a, Hasher::new(*a))).collect();
         let mut md5 = digest::md5();
         let mut content = BytesMut::with_capacity(self.reserved_bytes());
@@ -145,21 +142,11 @@ impl Claims {
         }
         for (algorithm, claimed) in &self.checksums {
             if received.checksums.get(algorithm) != Some(claimed) {
-                return Err(s3_error!(
-                    BadDigest,
-                    "The {algorithm:?} you specified did not match the calculated checksum"
-                ));
+                return Err(digest_mismatch(*algorithm));
             }
         }
         Ok(())
     }
-}
-
-fn too_large() -> S3Error {
-    s3_error!(
-        EntityTooLarge,
-        "An object may have {OBJECT_BYTES_MAX} bytes at most"
-    )
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -29,7 +29,7 @@ impl Front {
         let bucket = bucket_name(&input.bucket)?;
         let condition = conditions::of_write(input.if_match, input.if_none_match)?;
         let user = user_metadata(input.metadata)?;
-        let received = claims.receive(input.body, None).await?;
+        let received = claims.receive(input.body).await?;
         let meta = Meta {
             etag: digest::to_hex(&received.md5),
             modified_ms: self.clock.now().0,

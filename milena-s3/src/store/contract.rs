@@ -37,6 +37,7 @@ async fn run(store: Arc<dyn ObjectStore>) {
     a_found_object_is_not_touched_by_later_writes(&in_bucket(&store, "snapshot").await).await;
     readers_see_whole_objects(&in_bucket(&store, "whole").await).await;
     listings_follow_the_writes(&in_bucket(&store, "listing").await).await;
+    pages_join_over_many_keys(&in_bucket(&store, "pages").await).await;
     store.close().await;
 }
 
@@ -272,4 +273,29 @@ async fn listings_follow_the_writes(s: &Subject) {
     assert_eq!(summary.etag, "etag of 2");
     s.delete("b", Condition::Always).await.unwrap();
     assert_eq!(s.keys().await, ["a"]);
+}
+
+async fn pages_join_over_many_keys(s: &Subject) {
+    let keys: Vec<_> = (0..2_500).map(|i| format!("{i:05}")).collect();
+    join_all(keys.iter().map(|key| s.put(key, "x", Condition::Always)))
+        .await
+        .into_iter()
+        .collect::<super::Result<()>>()
+        .unwrap();
+    let mut query = Query {
+        entries_max: 1_000,
+        ..Query::default()
+    };
+    let (mut listed, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = s.store.list(&s.bucket, &query).await.unwrap();
+        listed.extend(page.objects.into_iter().map(|(key, _)| key));
+        pages += 1;
+        query.after = page.next_after;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, 3);
+    assert_eq!(listed, keys);
 }

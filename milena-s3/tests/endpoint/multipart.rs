@@ -14,7 +14,8 @@ async fn begin(s3: &Fixture) -> String {
     let begin = s3.client.create_multipart_upload().bucket(BUCKET);
     let begun = begin.key("key").metadata("name", "value");
     let begun = begun.checksum_algorithm(ChecksumAlgorithm::Crc32C);
-    begun.send().await.unwrap().upload_id.unwrap()
+    let begun = begun.send().await.expect("begin");
+    begun.upload_id.expect("an upload has an id")
 }
 
 async fn upload_part(s3: &Fixture, id: &str, number: i32, content: Bytes) -> CompletedPart {
@@ -23,7 +24,7 @@ async fn upload_part(s3: &Fixture, id: &str, number: i32, content: Bytes) -> Com
     let part = part
         .checksum_algorithm(ChecksumAlgorithm::Crc32C)
         .body(ByteStream::from(content));
-    let part = part.send().await.unwrap();
+    let part = part.send().await.expect("upload part");
     CompletedPart::builder()
         .part_number(number)
         .set_e_tag(part.e_tag)
@@ -95,6 +96,35 @@ async fn the_etag_is_the_md5_of_the_md5s() {
         let done = complete(s3, &id, vec![part]).send().await.unwrap();
         // MD5 of the 16 bytes of the MD5 of "value".
         assert_eq!(done.e_tag(), Some("\"1131c47d20bfe3b35582b6e562059bf4-1\""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checksum_of_the_full_object_is_that_of_a_put() {
+    on_both_storages(async |s3| {
+        let nvme = || ChecksumAlgorithm::Crc64Nvme;
+        let body = || ByteStream::from_static(b"value");
+        let put = s3.client.put_object().bucket(BUCKET).key("put");
+        let put = put.checksum_algorithm(nvme()).body(body());
+        let put = put.send().await.unwrap();
+
+        let begin = s3.client.create_multipart_upload().bucket(BUCKET);
+        let begun = begin.key("key").checksum_algorithm(nvme()).send().await;
+        let id = begun.unwrap().upload_id.unwrap();
+        let part = s3.client.upload_part().bucket(BUCKET).key("key");
+        let part = part.upload_id(&id).part_number(1).body(body());
+        let part = part.checksum_algorithm(nvme()).send().await.unwrap();
+        let part = CompletedPart::builder()
+            .part_number(1)
+            .set_e_tag(part.e_tag);
+        let complete = complete(s3, &id, vec![part.build()]);
+        let wrong = complete.clone().checksum_crc64_nvme("AAAAAAAAAAA=");
+        assert_eq!(code(&wrong.send().await.unwrap_err()), "BadDigest");
+        let done = complete.send().await.unwrap();
+        assert_eq!(done.checksum_type(), Some(&ChecksumType::FullObject));
+        assert!(done.checksum_crc64_nvme().is_some());
+        assert_eq!(done.checksum_crc64_nvme(), put.checksum_crc64_nvme());
     })
     .await;
 }

@@ -1,12 +1,19 @@
 //! Put, get, head, delete, copy; buckets; checksums; ranges.
 
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, Delete, MetadataDirective, ObjectIdentifier,
 };
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::fixture::{BUCKET, NOW, code, noise, on_both_storages, status, status_and_code};
+use crate::fixture::{
+    BUCKET, Fixture, NOW, code, noise, on_both_storages, status, status_and_code,
+};
 
 #[tokio::test]
 async fn an_object_lives_from_its_put_to_its_delete() {
@@ -335,4 +342,36 @@ async fn too_much_user_metadata_is_refused() {
         assert_eq!(status_and_code(&error), (400, "MetadataTooLarge"));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_put_that_breaks_off_midway_stores_nothing() {
+    on_both_storages(async |s3| {
+        assert_eq!(put_by_hand(s3, "half").await, "HTTP/1.1 400");
+        assert_eq!(s3.get("key").await, None);
+        assert_eq!(put_by_hand(s3, "all of it!").await, "HTTP/1.1 200");
+        assert_eq!(s3.get("key").await.unwrap(), "all of it!");
+    })
+    .await;
+}
+
+/// Puts `sent` as if it were 10 bytes, says no more, and gives how the answer begins.
+async fn put_by_hand(s3: &Fixture, sent: &str) -> String {
+    let put = s3.client.put_object().bucket(BUCKET).key("key");
+    let expiry = PresigningConfig::expires_in(Duration::from_secs(60)).expect("in range");
+    let signed = put.presigned(expiry).await.expect("sign");
+    let target = signed.uri().strip_prefix(&s3.server.endpoint());
+    let target = target.expect("the server's own URL");
+    let addr = s3.server.addr();
+    let request =
+        format!("PUT {target} HTTP/1.1\r\nhost: {addr}\r\ncontent-length: 10\r\n\r\n{sent}");
+    let mut connection = TcpStream::connect(addr).await.expect("connect");
+    let writing = connection.write_all(request.as_bytes());
+    writing.await.expect("send");
+    if sent.len() < 10 {
+        connection.shutdown().await.expect("break off");
+    }
+    let mut status = [0; "HTTP/1.1 200".len()];
+    connection.read_exact(&mut status).await.expect("an answer");
+    status.map(char::from).iter().collect()
 }

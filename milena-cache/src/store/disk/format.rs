@@ -54,14 +54,33 @@ pub(super) fn segment_header(store_id: u64, segment: SegmentId, bytes_max: u32) 
     header
 }
 
-/// Whether `header` is that of this segment of this store, in the version that is written here.
-pub(super) fn is_segment_header(header: &[u8], store_id: u64, segment: SegmentId) -> bool {
-    header.len() == SEGMENT_HEADER_BYTES as usize
-        && &header[..8] == SEGMENT_MAGIC
-        && u16_at(header, 8) == VERSION
-        && u32_at(header, 12) == segment_header_crc(header)
+/// What a segment's first bytes say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderSays {
+    /// It is this segment of this store, in the version that is written here.
+    Own,
+    /// It is another segment, of another store or of another version.
+    Foreign,
+    /// Nothing that can be believed.
+    Nothing,
+}
+
+/// What `header` says of the file that should be this segment of this store.
+pub(super) fn read_segment_header(header: &[u8], store_id: u64, segment: SegmentId) -> HeaderSays {
+    if header.len() != SEGMENT_HEADER_BYTES as usize
+        || &header[..8] != SEGMENT_MAGIC
+        || u32_at(header, 12) != segment_header_crc(header)
+    {
+        return HeaderSays::Nothing;
+    }
+    let is_own = u16_at(header, 8) == VERSION
         && u64_at(header, 16) == store_id
-        && u32_at(header, 24) == segment.0
+        && u32_at(header, 24) == segment.0;
+    if is_own {
+        HeaderSays::Own
+    } else {
+        HeaderSays::Foreign
+    }
 }
 
 fn segment_header_crc(header: &[u8]) -> u32 {
@@ -357,4 +376,143 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 /// The number at `at`, which the caller knows to lie within `bytes`.
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> EntryKey {
+        EntryKey::new("photos", b"cat").expect("within the limits")
+    }
+
+    fn entry() -> Entry {
+        Entry {
+            value: Bytes::from_static(b"meow"),
+            expires_at: Some(UnixMillis(0)),
+            fresh_until: Some(UnixMillis(u64::MAX)),
+            version: Version::new(Bytes::from_static(b"etag")),
+        }
+    }
+
+    fn place(segment: u32, offset: u32) -> Place {
+        let segment = SegmentId(segment);
+        Place {
+            seed: Seed::new(7, segment),
+            segment,
+            offset,
+        }
+    }
+
+    fn record(at: Place) -> Vec<u8> {
+        let (key, entry) = (key(), entry());
+        let head = Head::of_put(&key, &entry).expect("a small value");
+        let names = [Name::from(&key).bucket_and_key, entry.version.as_bytes()];
+        let mut record = Vec::new();
+        head.encode(at, names, &mut record);
+        record.extend_from_slice(&entry.value);
+        record
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record = Bytes::from(record(place(1, 64)));
+        let head = Head::parse(&record, place(1, 64)).expect("intact");
+        assert_eq!(head.record_bytes(), record.len() as u64);
+        assert_eq!(head.name(&record).key(), Some(key()));
+        let found = head.entry(&record).expect("intact");
+        assert_eq!(found.value, entry().value);
+        assert_eq!(found.version, entry().version);
+        assert_eq!(found.fresh_until, entry().fresh_until);
+        assert_eq!(
+            found.expires_at,
+            Some(UnixMillis(1)),
+            "the first millisecond of 1970 is not taken for never"
+        );
+    }
+
+    #[test]
+    fn the_format_is_pinned() {
+        let mut pinned = b"\xb6\xdf\x4a\xf5\xb2\xaa\xce\xbb".to_vec();
+        pinned.extend(b"\x40\0\0\0\x01\0\0\0".iter());
+        pinned.extend(b"\x01\0\0\0\0\0\0\0".iter());
+        pinned.extend([0xff; 8]);
+        pinned.extend([0; 8]);
+        pinned.extend(b"\x04\0\0\0\x03\0\x06\x04\x01\0\0\0".iter());
+        pinned.extend(b"photoscatetagmeow".iter());
+        assert_eq!(record(place(1, 64)), pinned);
+    }
+
+    #[test]
+    fn a_record_does_not_parse_anywhere_else() {
+        let record = record(place(1, 64));
+        for elsewhere in [place(2, 64), place(1, 65)] {
+            assert_eq!(Head::parse(&record, elsewhere), None);
+        }
+        let of_another_store = Place {
+            seed: Seed::new(8, SegmentId(1)),
+            ..place(1, 64)
+        };
+        assert_eq!(Head::parse(&record, of_another_store), None);
+    }
+
+    #[test]
+    fn any_one_flipped_bit_is_found() {
+        let intact = record(place(1, 64));
+        for bit in 0..intact.len() * 8 {
+            let mut record = intact.clone();
+            record[bit / 8] ^= 1 << (bit % 8);
+            let record = Bytes::from(record);
+            let head = Head::parse(&record, place(1, 64));
+            assert_eq!(head.and_then(|head| head.entry(&record)), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_segment_header_says_whose_it_is() {
+        let header = segment_header(7, SegmentId(3), 4_096);
+        let says = |store_id, id| read_segment_header(&header, store_id, SegmentId(id));
+        assert_eq!(says(7, 3), HeaderSays::Own);
+        assert_eq!(says(7, 4), HeaderSays::Foreign);
+        assert_eq!(says(8, 3), HeaderSays::Foreign);
+        for bit in 0..header.len() * 8 {
+            let mut header = header.clone();
+            header[bit / 8] ^= 1 << (bit % 8);
+            let says = read_segment_header(&header, 7, SegmentId(3));
+            assert_eq!(says, HeaderSays::Nothing, "bit {bit}");
+        }
+        let says = read_segment_header(&header[..63], 7, SegmentId(3));
+        assert_eq!(says, HeaderSays::Nothing);
+    }
+
+    #[test]
+    fn never_is_later_than_every_moment() {
+        assert!(Until::FOREVER > Until::from(Some(UnixMillis(u64::MAX - 1))));
+        assert!(!Until::FOREVER.has_passed(UnixMillis(u64::MAX)));
+        assert!(Until::PAST.has_passed(UnixMillis(0)));
+        assert!(Until::from(Some(UnixMillis(5))).has_passed(UnixMillis(5)));
+        assert!(!Until::from(Some(UnixMillis(5))).has_passed(UnixMillis(4)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_parsed_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            Head::parse(&bytes, place(1, 64));
+            // The same with a checksum that fits, so that what is behind it is reached.
+            if let Some(head) = Head::parse_lengths(&bytes)
+                && let Some(covered) = bytes.get(4..head.bytes() as usize)
+            {
+                let crc = crc32c::crc32c_append(place(1, 64).seed.0, covered);
+                bytes[..4].copy_from_slice(&crc.to_le_bytes());
+                if let Some(head) = Head::parse(&bytes, place(1, 64)) {
+                    head.name(&bytes).key();
+                    head.entry(&Bytes::from(bytes));
+                }
+            }
+        }
+    }
 }

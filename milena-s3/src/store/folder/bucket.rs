@@ -89,7 +89,7 @@ impl Bucket {
         Ok(bucket)
     }
 
-    /// When the bucket was made.
+    /// When the bucket was made; once reopened, when the file system says that it was.
     pub(super) fn created(&self) -> UnixMillis {
         self.created
     }

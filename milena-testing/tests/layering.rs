@@ -1,0 +1,243 @@
+//! Who may know what: reads the source of every crate and fails on an import that breaks a layer.
+//!
+//! The table is the one of ARCHITECTURE.md. Test code may know more, and is not read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What one place must never name.
+struct Rule {
+    /// The place: a file, or a folder with all that is below it, from the workspace's root.
+    place: &'static str,
+    /// Except these, below it.
+    except: &'static [&'static str],
+    /// What it never names.
+    never: &'static [&'static str],
+}
+
+const TRANSPORT: [&str; 4] = ["tonic", "prost", "milena_protos", "axum"];
+const AWS: [&str; 2] = ["aws_config", "aws_sdk_s3"];
+const PATHS: [&str; 2] = ["std::path", "std::fs"];
+
+const RULES: [Rule; 15] = [
+    Rule {
+        place: "milena-cache/src/service",
+        except: &[],
+        never: &["crate::store"],
+    },
+    Rule {
+        place: "milena-cache/src/service",
+        except: &[],
+        never: &AWS,
+    },
+    Rule {
+        place: "milena-cache/src/service",
+        except: &[],
+        never: &PATHS,
+    },
+    Rule {
+        place: "milena-cache/src/operation",
+        except: &[],
+        never: &TRANSPORT,
+    },
+    Rule {
+        place: "milena-cache/src/operation",
+        except: &[],
+        never: &AWS,
+    },
+    Rule {
+        place: "milena-cache/src/operation",
+        except: &[],
+        never: &PATHS,
+    },
+    Rule {
+        place: "milena-cache/src/operation",
+        except: &[],
+        never: &["store::memory", "store::disk", "store::s3"],
+    },
+    Rule {
+        place: "milena-cache/src/store",
+        except: &[],
+        never: &TRANSPORT,
+    },
+    Rule {
+        place: "milena-cache/src/store",
+        except: &[],
+        never: &[
+            "crate::service",
+            "crate::operation",
+            "crate::metrics",
+            "crate::config",
+        ],
+    },
+    Rule {
+        place: "milena-cache/src",
+        except: &["store/s3.rs"],
+        never: &AWS,
+    },
+    Rule {
+        place: "milena-cache/src/error.rs",
+        except: &[],
+        never: &TRANSPORT,
+    },
+    Rule {
+        place: "milena-cache/src/metrics.rs",
+        except: &[],
+        never: &["crate::store", "crate::config", "crate::operation"],
+    },
+    Rule {
+        place: "milena-cluster/src",
+        except: &[],
+        never: &[
+            "tokio",
+            "futures",
+            "std::net",
+            "std::time",
+            "milena_server",
+            "async fn",
+        ],
+    },
+    Rule {
+        place: "milena-router/src",
+        except: &[],
+        never: &["milena_cache", "milena_s3"],
+    },
+    Rule {
+        place: "milena-server/src",
+        except: &[],
+        never: &[
+            "milena_cluster",
+            "milena_protos",
+            "milena_cache",
+            "milena_router",
+        ],
+    },
+];
+
+/// A store knows none of its siblings.
+const SIBLINGS: [&str; 3] = ["memory", "disk", "s3"];
+
+#[test]
+fn no_place_names_what_it_must_not_know() {
+    let mut breaches = Vec::new();
+    for rule in &RULES {
+        let files = sources_below(&workspace().join(rule.place));
+        assert!(
+            !files.is_empty(),
+            "{} holds no source: the rule watches nothing",
+            rule.place
+        );
+        for file in files {
+            if !rule.except.iter().any(|except| file.ends_with(except)) {
+                let source = fs::read_to_string(&file).expect("a source file can be read");
+                breaches.extend(breaches_in(&file, &source, rule.never));
+            }
+        }
+    }
+    assert!(
+        breaches.is_empty(),
+        "layers are broken:\n{}",
+        breaches.join("\n")
+    );
+}
+
+#[test]
+fn no_store_knows_a_sibling() {
+    let store = workspace().join("milena-cache/src/store");
+    let mut breaches = Vec::new();
+    for name in SIBLINGS {
+        let mut files = sources_below(&store.join(name));
+        files.extend(sources_below(&store.join(format!("{name}.rs"))));
+        assert!(!files.is_empty(), "the store {name} has no source");
+        let others: Vec<_> = SIBLINGS.iter().filter(|other| **other != name).collect();
+        let paths: Vec<_> = others
+            .iter()
+            .flat_map(|other| [format!("store::{other}"), format!("super::{other}")])
+            .collect();
+        let never: Vec<_> = paths.iter().map(String::as_str).collect();
+        for file in files {
+            let source = fs::read_to_string(&file).expect("a source file can be read");
+            breaches.extend(breaches_in(&file, &source, &never));
+        }
+    }
+    assert!(
+        breaches.is_empty(),
+        "stores know each other:\n{}",
+        breaches.join("\n")
+    );
+}
+
+#[test]
+fn a_planted_breach_is_found_and_test_code_is_not_read() {
+    let found = |source| breaches_in(Path::new("planted.rs"), source, &["tonic", "crate::store"]);
+    assert_eq!(found("use tonic::Status;").len(), 1);
+    assert_eq!(found("fn f() -> tonic::Status {").len(), 1);
+    assert_eq!(found("use crate::store::memory;").len(), 1);
+    assert_eq!(
+        found("use isotonic::Scale;\n// tonic is not known here\nuse crate::stored;").len(),
+        0
+    );
+    assert_eq!(
+        found("fn f() {}\n#[cfg(test)]\nmod tests {\nuse tonic::Status;\n}").len(),
+        0
+    );
+    assert_eq!(
+        found("#[cfg(test)]\nmod tests;\nuse tonic::Status;").len(),
+        1
+    );
+}
+
+/// The lines of `source` that name something of `never`, comments and test modules left out.
+fn breaches_in(file: &Path, source: &str, never: &[&str]) -> Vec<String> {
+    // Test modules stand at the end of a file.
+    let code = source
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let without_comments = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    let numbered = without_comments.zip(1..);
+    numbered
+        .flat_map(|(line, number)| never.iter().map(move |name| (line, number, *name)))
+        .filter(|(line, _, name)| names(line, name))
+        .map(|(line, number, name)| {
+            format!("{}:{number}: {name} in `{}`", file.display(), line.trim())
+        })
+        .collect()
+}
+
+/// Whether `line` has `name` as words of its own, not as part of longer ones.
+fn names(line: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(name).any(|(start, _)| {
+        let before = line[..start].chars().next_back();
+        let after = line[start + name.len()..].chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+/// The Rust files at or below `path` that are not tests.
+fn sources_below(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        return if is_rust && !is_test {
+            vec![path.to_owned()]
+        } else {
+            Vec::new()
+        };
+    }
+    if path.file_name().is_some_and(|name| name == "tests") {
+        return Vec::new();
+    }
+    let Ok(entries) = fs::read_dir(path) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.expect("a source folder can be read").path());
+    paths.flat_map(|path| sources_below(&path)).collect()
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
