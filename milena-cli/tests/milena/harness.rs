@@ -105,13 +105,16 @@ impl Dev {
 
     /// A verb, asked of this router.
     pub(crate) fn milena<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
-        run(milena().args(arguments).args(["--addr", &self.router]), b"")
+        run(
+            milena().args(arguments).env("MILENA_ADDR", &self.router),
+            b"",
+        )
     }
 
     /// The same, with `stdin` as standard input.
     pub(crate) fn milena_reading(&self, stdin: &[u8], arguments: &[&str]) -> Output {
         run(
-            milena().args(arguments).args(["--addr", &self.router]),
+            milena().args(arguments).env("MILENA_ADDR", &self.router),
             stdin,
         )
     }

@@ -166,7 +166,7 @@ fn a_server_that_never_answers_exits_with_69_after_the_timeout() {
     assert_refused(
         &run(&mut get, b""),
         69,
-        &["no answer within 100ms", "--timeout"],
+        &["no answer within 100 ms", "--timeout"],
     );
 }
 
