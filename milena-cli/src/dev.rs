@@ -50,7 +50,7 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "ADDR", default_value_t = DEV_ROUTER_ADDR)]
     listen: SocketAddr,
 
-    /// What is logged to standard error: error, warn, info, debug, trace, off, or directives per module
+    /// What is logged to standard error, such as info, off or warn,milena_cache=debug
     #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = parse_log_level)]
     log_level: LogLevel,
 }
@@ -76,6 +76,7 @@ impl Dev {
             requested = stop_requested => requested.map_err(|error| without_signals(&error)),
             reason = cluster.failed() => Err(Failure::internal(reason)),
         };
+        say("stopping; a second Ctrl+C ends it at once\n");
         cluster.stop().await;
         say(&format!(
             "stopped; your data is in {}\n",

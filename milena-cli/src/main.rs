@@ -17,7 +17,7 @@ use self::failure::{EXIT_CODES, Failure};
 
 /// Milena, a distributed cache: memory, then local disk, then S3
 #[derive(Parser)]
-#[command(name = "milena", version = build_info::line(), max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "milena", version = build_info::line(), after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

@@ -24,8 +24,7 @@ pub(crate) struct Put {
     #[command(flatten)]
     entry: Entry,
 
-    /// The value itself; @FILE for what a file holds; - or nothing for standard input. A value that
-    /// begins with @ is written with @@
+    /// The value; or @FILE, what a file holds; or - or nothing, standard input. @@x is the value @x
     value: Option<OsString>,
 
     #[command(flatten)]

@@ -20,7 +20,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 1 << 30;
 /// The server that is asked.
 #[derive(Args)]
 pub(crate) struct Server {
-    /// The router's address, http://host:port, https://host:port or host:port
+    /// The router's address, as host:port or https://host:port
     #[arg(long, env = "MILENA_ADDR", default_value_t = default_address(), value_parser = parse_address)]
     addr: Address,
 
@@ -38,7 +38,7 @@ pub(crate) struct Entry {
     /// The key: 1 to 1,024 bytes, any bytes
     key: OsString,
 
-    /// KEY is in hexadecimal, which every key can be written in: 00ff is two bytes
+    /// KEY is in hexadecimal: 00ff is two bytes
     #[arg(long)]
     key_hex: bool,
 }

@@ -57,7 +57,10 @@ fn assert_clean_stop(dev: Dev, dir: &Path) {
     let dir = dir.canonicalize().unwrap();
     assert_eq!(
         ended.stdout,
-        format!("stopped; your data is in {}\n", dir.display())
+        format!(
+            "stopping; a second Ctrl+C ends it at once\nstopped; your data is in {}\n",
+            dir.display()
+        )
     );
 }
 
