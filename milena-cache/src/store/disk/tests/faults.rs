@@ -191,3 +191,30 @@ async fn what_cannot_be_read_is_a_miss_and_counted_once() {
     let store = fixture.open().await;
     assert_eq!(store.value("deleted").await.as_deref(), Some("new"));
 }
+
+#[tokio::test]
+async fn what_could_not_be_read_for_a_while_does_not_come_back_after_it_was_replaced() {
+    let (fixture, store) = with_old_values(DiskSync::Os).await;
+    store
+        .store("anchor", entry("keeps the old values' segment"))
+        .await;
+    store.fill_segments(1).await;
+    fixture.files.set_faults(Faults {
+        reads: true,
+        ..Faults::default()
+    });
+    store.remove("deleted").await;
+    store.store("replaced", fixture.dying_in(5, "new")).await;
+    fixture.files.set_faults(Faults::default());
+    store.fill_segments(1).await;
+    assert_eq!(store.value("replaced").await.as_deref(), Some("new"));
+    fixture.pass_seconds(5);
+    for _ in 0..3 {
+        store.maintain().await;
+    }
+    drop(store);
+    let store = fixture.open().await;
+    assert_eq!(store.value("deleted").await, None);
+    assert_eq!(store.value("replaced").await, None);
+    assert!(store.value("anchor").await.is_some());
+}

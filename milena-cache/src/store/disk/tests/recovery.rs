@@ -1,6 +1,7 @@
 //! What is there again after a stop, and what is not.
 
-use super::super::DiskSync;
+use super::super::log::Log;
+use super::super::{DiskSync, open};
 use super::fixture::{Fixture, entry};
 use crate::store::Store;
 
@@ -167,4 +168,25 @@ async fn after_close_reads_go_on_and_writes_are_refused() {
     assert!(store.try_put("k", entry("y")).await.is_err());
     assert!(store.try_remove("k").await.is_err());
     assert!(store.close().await.is_err());
+}
+
+#[tokio::test]
+async fn a_segment_dropped_while_it_is_read_leaves_nothing_in_the_index() {
+    let mut fixture = Fixture::new().with_max_bytes(1 << 20);
+    fixture.config.segment_bytes = 256 << 10;
+    let store = fixture.open().await;
+    for number in 0..1_500 {
+        store.store(&format!("k {number}"), entry("x")).await;
+    }
+    drop(store);
+    assert_eq!(fixture.files.segments().len(), 1);
+    let (mut log, mut recovery) = open::open(fixture.site()).unwrap();
+    let entries = |log: &Log| log.site.shared.stats().entries;
+    while entries(&log) == 0 {
+        assert!(!recovery.step(&mut log).unwrap());
+    }
+    assert!(entries(&log) < 1_500, "it is not all read yet");
+    log.evict_oldest().unwrap();
+    while !recovery.step(&mut log).unwrap() {}
+    assert_eq!(entries(&log), 0);
 }
