@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use super::config::DiskSync;
+use super::format::SegmentId;
 use super::log::{Log, Sealed, Site};
 use super::manifest::{self, Manifest};
 use super::recover::Recovery;
@@ -78,7 +79,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
 pub(super) fn start_empty(site: Site) -> io::Result<Log> {
     remove_all(&site)?;
     let store_id = site.clock.random_u64();
-    let log = Log::new(site, store_id, super::format::SegmentId(1), BTreeMap::new());
+    let log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
     log.write_manifest(false, true)?;
     log.publish_bytes();
     Ok(log)

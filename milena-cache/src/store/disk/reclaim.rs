@@ -5,9 +5,10 @@
 
 use std::io;
 
-use super::format::{Head, SegmentId};
+use super::format::SegmentId;
 use super::index::Location;
 use super::log::{Lives, Log, Record};
+use super::record::Head;
 use super::scan;
 use super::segment::Segment;
 use super::shared::Counters;

@@ -59,6 +59,7 @@ impl Recovery {
             }
         }
         let Some(id) = self.newest_first.pop_front() else {
+            log.is_read = true;
             return Ok(true);
         };
         // One that has been dropped for space since, and with it all that are older.

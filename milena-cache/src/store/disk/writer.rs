@@ -166,9 +166,9 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        if let State::On { log, recovery } = &mut self.state {
+        if let State::On { log, .. } = &mut self.state {
             let writes = batch.iter().map(|queued| &queued.write);
-            let records = writes.filter_map(|write| plan::record(log, write, recovery.is_none()));
+            let records = writes.filter_map(|write| plan::record(log, write));
             let records: Vec<_> = records.collect();
             if let Err(error) = log.append(&records) {
                 self.switch_off(&error);

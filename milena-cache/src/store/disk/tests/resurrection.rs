@@ -167,7 +167,7 @@ async fn writes_before_the_log_is_read_win_over_what_is_read() {
         Write::put(&key("replaced"), key("replaced").hash64(), replacement),
     ];
     for write in &writes {
-        let record = plan::record(&log, write, false).expect("it may hide something");
+        let record = plan::record(&log, write).expect("it may hide something");
         log.append(&[record]).unwrap();
     }
     while !recovery.step(&mut log).unwrap() {}
