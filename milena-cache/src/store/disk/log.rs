@@ -273,7 +273,7 @@ impl Log {
             contents: Contents::new(),
         });
         self.publish_bytes();
-        self.write_manifest(false, self.site.is_durable())
+        self.list_segments()
     }
 
     /// Ends the active segment with its footer. A footer that cannot be written is done without: it

@@ -50,7 +50,11 @@ fn drop_expired(log: &mut Log, ids: &[SegmentId]) -> io::Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
-    let expired = log.drop_segments(ids)?;
+    if let Err(error) = log.unlist(ids) {
+        tracing::warn!(%error, "the disk store could not reclaim what has expired; it tries again");
+        return Ok(());
+    }
+    let expired = log.remove_unlisted(ids)?;
     Counters::add(&log.site.shared.counters.expired, expired);
     Ok(())
 }

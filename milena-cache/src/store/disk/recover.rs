@@ -107,10 +107,14 @@ impl Recovery {
                     return Err("a record is damaged, and there is no footer".to_owned());
                 }
                 sealed.end = Some(found.end);
-                // Without a footer the segment is scanned again at the next opening.
-                if let Ok(file_bytes) = write_footer(&segment, found.end, &found.contents) {
-                    sealed.file_bytes = sealed.file_bytes.max(file_bytes);
+                let with_footer = u64::from(found.end) + found.contents.footer_bytes(0);
+                // Up to now what a segment may take was counted; this one may have been made with more.
+                if with_footer <= sealed.file_bytes
+                    && let Err(error) = write_footer(&segment, found.end, &found.contents)
+                {
+                    tracing::warn!(%error, "the disk store could not write a segment's footer");
                 }
+                sealed.file_bytes = file_bytes.max(with_footer);
                 found.contents
             }
         };
@@ -129,7 +133,8 @@ impl Recovery {
         );
         Counters::add(&log.site.shared.counters.damaged, 1);
         self.newest_first.clear();
-        log.drop_segments(&dropped)?;
+        log.unlist(&dropped)?;
+        log.remove_unlisted(&dropped)?;
         Ok(())
     }
 }

@@ -25,12 +25,19 @@ impl Log {
         Ok(())
     }
 
-    /// Drops segments that hide nothing any more, or together with all that they hide; gives the
-    /// number of entries that went. The manifest goes first, so that after a crash they are neither
-    /// missed nor read.
-    pub(super) fn drop_segments(&mut self, dropped: &[SegmentId]) -> io::Result<u64> {
+    /// Takes segments out of the manifest, so that after a crash they are neither missed nor read. They
+    /// hide nothing any more, or all that they hide goes with them. To be followed by
+    /// [`Log::remove_unlisted`].
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub(super) fn unlist(&self, dropped: &[SegmentId]) -> io::Result<()> {
+        self.write_manifest(dropped, false, self.site.is_durable())
+    }
+
+    /// Forgets and removes segments that are no longer listed; gives the number of entries that went.
+    pub(super) fn remove_unlisted(&mut self, dropped: &[SegmentId]) -> io::Result<u64> {
         let entries = self.forget(|id| dropped.contains(&id));
-        self.write_manifest(false, self.site.is_durable())?;
         for id in dropped {
             self.site.files.remove(&file_name(*id))?;
         }
@@ -58,12 +65,23 @@ impl Log {
             segment.file.sync()?;
         }
         self.site.files.sync_names()?;
-        self.write_manifest(true, true)
+        self.write_manifest(&[], true, true)
     }
 
-    /// Writes what the log is made of now.
-    pub(super) fn write_manifest(&self, closed: bool, durable: bool) -> io::Result<()> {
+    /// Lists the segments as they are now.
+    pub(super) fn list_segments(&self) -> io::Result<()> {
+        self.write_manifest(&[], false, self.site.is_durable())
+    }
+
+    /// Says that the store is open. Synced also with `os`: after a power loss it must not look as if it
+    /// were still closed.
+    pub(super) fn say_open(&self) -> io::Result<()> {
+        self.write_manifest(&[], false, true)
+    }
+
+    fn write_manifest(&self, without: &[SegmentId], closed: bool, durable: bool) -> io::Result<()> {
         let sealed = self.sealed.iter().map(|(id, sealed)| (*id, sealed.end));
+        let sealed = sealed.filter(|(id, _)| !without.contains(id));
         let active = self.active().map(|(id, _)| (id, None));
         let manifest = Manifest {
             sync: self.site.config.sync,

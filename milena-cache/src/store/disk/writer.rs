@@ -127,7 +127,7 @@ impl Writer {
             Ok(true) => {
                 *recovery = None;
                 // Saves the next opening what this one found out; without it, it finds it out again.
-                if let Err(error) = log.write_manifest(false, self.site.is_durable()) {
+                if let Err(error) = log.list_segments() {
                     tracing::warn!(%error, "the disk store could not write its manifest");
                 }
                 self.say_recovered();

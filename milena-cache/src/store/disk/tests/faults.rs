@@ -174,6 +174,24 @@ async fn a_full_file_system_costs_the_oldest_and_not_the_store() {
 }
 
 #[tokio::test]
+async fn what_expired_is_reclaimed_later_if_the_manifest_cannot_be_written_now() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    store.store("mortal", fixture.dying_in(10, "x")).await;
+    fixture.pass_seconds(10);
+    fixture.files.set_faults(Faults {
+        writes: Some((0, 1)),
+        ..Faults::default()
+    });
+    store.maintain().await;
+    check(&store).await.expect("nothing is lost by it");
+    assert_eq!(fixture.files.segments().len(), 1);
+    store.maintain().await;
+    assert_eq!(fixture.files.segments().len(), 0);
+    assert_eq!(store.stats().expired, 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_a_miss_and_counted_once() {
     let (fixture, store) = with_old_values(DiskSync::Os).await;
     fixture.files.set_faults(Faults {

@@ -1,5 +1,6 @@
 //! What is there again after a stop, and what is not.
 
+use super::super::files::Files;
 use super::super::log::Log;
 use super::super::{DiskSync, open};
 use super::fixture::{Fixture, entry};
@@ -142,6 +143,18 @@ async fn expiry_goes_on_while_the_store_is_stopped() {
     assert!(fixture.open().await.value("k").await.is_some());
     fixture.pass_seconds(1);
     assert!(fixture.open().await.value("k").await.is_none());
+}
+
+#[tokio::test]
+async fn a_kill_between_dropping_the_oldest_and_saying_so_is_no_damage() {
+    let fixture = Fixture::new();
+    drop(filled(&fixture).await);
+    let oldest = fixture.files.segments().remove(0);
+    fixture.files.remove(&oldest).unwrap();
+    let store = fixture.open().await;
+    assert_eq!(store.value("older").await, None);
+    assert_eq!(store.value("newer").await.as_deref(), Some("2"));
+    assert_eq!(store.stats().damaged, 0);
 }
 
 #[tokio::test]
