@@ -5,7 +5,8 @@
 
 use bytes::BufMut;
 
-use super::format::{Head, Kind, RECORD_HEADER_BYTES, Until, u32_at, u64_at};
+use super::format::{Until, u32_at, u64_at};
+use super::record::{Head, Kind, RECORD_HEADER_BYTES};
 
 /// What a footer says of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::io;
 use milena_cluster::key::EntryKey;
 
 use super::footer::Contents;
-use super::format::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::format::SEGMENT_HEADER_BYTES;
+use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES};
 use super::segment::Segment;
 
 /// What is read at once.
@@ -101,7 +102,8 @@ mod tests {
     use std::io::IoSlice;
 
     use super::super::files::Files;
-    use super::super::format::{Name, SegmentId};
+    use super::super::format::SegmentId;
+    use super::super::record::Name;
     use super::super::tests::memory_files::MemoryFiles;
     use super::*;
     use crate::store::Entry;

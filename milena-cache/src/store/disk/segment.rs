@@ -13,10 +13,10 @@ use bytes::Bytes;
 use super::files::{DataFile, Files};
 use super::footer::Contents;
 use super::format::{
-    HEAD_BYTES_MAX, Head, HeaderSays, Kind, Place, SEGMENT_HEADER_BYTES, Seed, SegmentId,
-    read_segment_header, segment_header,
+    HeaderSays, Place, SEGMENT_HEADER_BYTES, Seed, SegmentId, read_segment_header, segment_header,
 };
 use super::index::Location;
+use super::record::{HEAD_BYTES_MAX, Head, Kind};
 
 const NAME_PREFIX: &str = "segment-";
 

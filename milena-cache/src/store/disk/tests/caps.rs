@@ -1,6 +1,8 @@
 //! The byte limit, and the space that comes back.
 
-use super::fixture::{Fixture, entry};
+use super::super::open;
+use super::super::plan::{self, Write};
+use super::fixture::{Fixture, entry, key};
 use crate::store::Store;
 
 #[tokio::test]
@@ -117,6 +119,33 @@ async fn tombstones_go_once_nothing_older_is_left() {
     fixture.pass_seconds(10);
     store.maintain().await;
     assert!(fixture.files.segments().is_empty());
+}
+
+#[tokio::test]
+async fn the_limit_holds_when_the_log_is_written_before_it_is_read() {
+    let fixture = Fixture::new().with_max_bytes(17 << 10);
+    let store = fixture.open().await;
+    for number in 0..400 {
+        store
+            .store(&format!("k {}", number % 100), entry("small"))
+            .await;
+        if fixture.files.segments().len() == 3 && number % 20 != 0 {
+            continue;
+        }
+        let copy = Fixture {
+            files: fixture.files.copy(),
+            ..fixture.clone()
+        };
+        let (mut log, mut recovery) = open::open(copy.site()).unwrap();
+        let large = entry(&"x".repeat(3_500));
+        for name in ["a", "b", "c"] {
+            let write = Write::put(&key(name), key(name).hash64(), large.clone());
+            log.append(&[plan::record(&log, &write).unwrap()]).unwrap();
+        }
+        while !recovery.step(&mut log).unwrap() {}
+        assert!(copy.files.bytes_highest() <= 17 << 10);
+        assert!(copy.files.bytes() <= log.bytes_with(0, 0));
+    }
 }
 
 #[tokio::test]

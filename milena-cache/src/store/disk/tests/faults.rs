@@ -174,6 +174,24 @@ async fn a_full_file_system_costs_the_oldest_and_not_the_store() {
 }
 
 #[tokio::test]
+async fn what_expired_is_reclaimed_later_if_the_manifest_cannot_be_written_now() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    store.store("mortal", fixture.dying_in(10, "x")).await;
+    fixture.pass_seconds(10);
+    fixture.files.set_faults(Faults {
+        writes: Some((0, 1)),
+        ..Faults::default()
+    });
+    store.maintain().await;
+    check(&store).await.expect("nothing is lost by it");
+    assert_eq!(fixture.files.segments().len(), 1);
+    store.maintain().await;
+    assert_eq!(fixture.files.segments().len(), 0);
+    assert_eq!(store.stats().expired, 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_a_miss_and_counted_once() {
     let (fixture, store) = with_old_values(DiskSync::Os).await;
     fixture.files.set_faults(Faults {
@@ -190,4 +208,31 @@ async fn what_cannot_be_read_is_a_miss_and_counted_once() {
     drop(store);
     let store = fixture.open().await;
     assert_eq!(store.value("deleted").await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_for_a_while_does_not_come_back_after_it_was_replaced() {
+    let (fixture, store) = with_old_values(DiskSync::Os).await;
+    store
+        .store("anchor", entry("keeps the old values' segment"))
+        .await;
+    store.fill_segments(1).await;
+    fixture.files.set_faults(Faults {
+        reads: true,
+        ..Faults::default()
+    });
+    store.remove("deleted").await;
+    store.store("replaced", fixture.dying_in(5, "new")).await;
+    fixture.files.set_faults(Faults::default());
+    store.fill_segments(1).await;
+    assert_eq!(store.value("replaced").await.as_deref(), Some("new"));
+    fixture.pass_seconds(5);
+    for _ in 0..3 {
+        store.maintain().await;
+    }
+    drop(store);
+    let store = fixture.open().await;
+    assert_eq!(store.value("deleted").await, None);
+    assert_eq!(store.value("replaced").await, None);
+    assert!(store.value("anchor").await.is_some());
 }

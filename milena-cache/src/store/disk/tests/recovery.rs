@@ -1,6 +1,8 @@
 //! What is there again after a stop, and what is not.
 
-use super::super::DiskSync;
+use super::super::files::Files;
+use super::super::log::Log;
+use super::super::{DiskSync, open};
 use super::fixture::{Fixture, entry};
 use crate::store::Store;
 
@@ -144,6 +146,18 @@ async fn expiry_goes_on_while_the_store_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_kill_between_dropping_the_oldest_and_saying_so_is_no_damage() {
+    let fixture = Fixture::new();
+    drop(filled(&fixture).await);
+    let oldest = fixture.files.segments().remove(0);
+    fixture.files.remove(&oldest).unwrap();
+    let store = fixture.open().await;
+    assert_eq!(store.value("older").await, None);
+    assert_eq!(store.value("newer").await.as_deref(), Some("2"));
+    assert_eq!(store.stats().damaged, 0);
+}
+
+#[tokio::test]
 async fn a_smaller_limit_is_kept_from_the_first_moment() {
     let mut fixture = Fixture::new().with_max_bytes(64 << 10);
     let store = fixture.open().await;
@@ -167,4 +181,25 @@ async fn after_close_reads_go_on_and_writes_are_refused() {
     assert!(store.try_put("k", entry("y")).await.is_err());
     assert!(store.try_remove("k").await.is_err());
     assert!(store.close().await.is_err());
+}
+
+#[tokio::test]
+async fn a_segment_dropped_while_it_is_read_leaves_nothing_in_the_index() {
+    let mut fixture = Fixture::new().with_max_bytes(1 << 20);
+    fixture.config.segment_bytes = 256 << 10;
+    let store = fixture.open().await;
+    for number in 0..1_500 {
+        store.store(&format!("k {number}"), entry("x")).await;
+    }
+    drop(store);
+    assert_eq!(fixture.files.segments().len(), 1);
+    let (mut log, mut recovery) = open::open(fixture.site()).unwrap();
+    let entries = |log: &Log| log.site.shared.stats().entries;
+    while entries(&log) == 0 {
+        assert!(!recovery.step(&mut log).unwrap());
+    }
+    assert!(entries(&log) < 1_500, "it is not all read yet");
+    log.evict_oldest().unwrap();
+    while !recovery.step(&mut log).unwrap() {}
+    assert_eq!(entries(&log), 0);
 }

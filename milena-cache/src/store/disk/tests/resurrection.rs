@@ -2,8 +2,10 @@
 
 use milena_cluster::key::EntryKey;
 
-use super::super::DiskSync;
-use super::fixture::{Fixture, entry};
+use super::super::log::Log;
+use super::super::plan::{self, Write};
+use super::super::{DiskSync, open, reclaim};
+use super::fixture::{Fixture, entry, key};
 use crate::store::Store;
 
 async fn reopened_value(fixture: &Fixture, name: &str) -> Option<String> {
@@ -149,49 +151,44 @@ async fn a_value_too_large_to_keep_takes_the_old_one_away() {
 }
 
 #[tokio::test]
-async fn writes_while_the_log_is_read_win_over_what_is_read() {
+async fn writes_before_the_log_is_read_win_over_what_is_read() {
     let fixture = Fixture::new().with_max_bytes(1 << 20);
     let store = fixture.open().await;
-    for number in 0..50 {
-        store.store(&format!("k {number}"), entry("old")).await;
-        store.fill_segments(1).await;
-    }
+    store.store("deleted", entry("old")).await;
+    store.store("replaced", entry("old")).await;
+    store.store("untouched", entry("old")).await;
+    store.fill_segments(2).await;
     drop(store);
-    let store = fixture.open_unread();
-    let mut writes_before_recovery = 0;
-    for number in 0..50 {
-        let name = format!("k {number}");
-        assert_ne!(store.value("k 0").await.as_deref(), Some("wrong"));
-        if number % 2 == 0 {
-            store.remove(&name).await;
-        } else {
-            store.store(&name, fixture.dying_in(5, "new")).await;
-        }
-        writes_before_recovery += usize::from(!*store.shared.recovered.borrow());
+
+    let (mut log, mut recovery) = open::open(fixture.site()).unwrap();
+    let replacement = fixture.dying_in(5, "new");
+    let writes = [
+        Write::delete(&key("deleted"), key("deleted").hash64()),
+        Write::put(&key("replaced"), key("replaced").hash64(), replacement),
+    ];
+    for write in &writes {
+        let record = plan::record(&log, write).expect("it may hide something");
+        log.append(&[record]).unwrap();
     }
-    assert!(
-        writes_before_recovery > 0,
-        "the test is too slow to test anything"
-    );
-    store.recovered().await;
-    for number in 0..50 {
-        let found = store.value(&format!("k {number}")).await;
-        let expected = (number % 2 == 1).then_some("new");
-        assert_eq!(found.as_deref(), expected, "k {number}");
-    }
+    while !recovery.step(&mut log).unwrap() {}
+
+    let value = |log: &Log, name| {
+        let now = fixture.clock.now();
+        let found = log.site.shared.lookup(&key(name), key(name).hash64(), now);
+        found.map(|entry| entry.value)
+    };
+    assert_eq!(value(&log, "deleted"), None);
+    assert_eq!(value(&log, "replaced").as_deref(), Some(&b"new"[..]));
+    assert_eq!(value(&log, "untouched").as_deref(), Some(&b"old"[..]));
     fixture.pass_seconds(5);
     for _ in 0..3 {
-        store.maintain().await;
+        reclaim::step(&mut log).unwrap();
     }
-    drop(store);
+    drop(log);
     let store = fixture.open().await;
-    for number in 0..50 {
-        assert_eq!(
-            store.value(&format!("k {number}")).await,
-            None,
-            "k {number}"
-        );
-    }
+    assert_eq!(store.value("deleted").await, None);
+    assert_eq!(store.value("replaced").await, None);
+    assert_eq!(store.value("untouched").await.as_deref(), Some("old"));
 }
 
 #[tokio::test]
