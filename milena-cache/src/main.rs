@@ -6,6 +6,9 @@ use milena_cache::Node;
 use milena_cache::config::{Config, SETTINGS};
 use milena_server::program::Program;
 
+#[cfg(test)]
+mod tests;
+
 fn main() -> ExitCode {
     let program = Program {
         name: "milena-cache",

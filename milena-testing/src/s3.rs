@@ -7,8 +7,7 @@ use milena_s3::{
 use milena_server::clock::Clock;
 use tempfile::TempDir;
 
-use std::time::Duration;
-
+use crate::PATIENCE;
 use crate::port::HeldPort;
 
 /// The S3 bucket that every endpoint has.
@@ -140,7 +139,7 @@ impl TestS3 {
             bucket: S3_BUCKET.to_owned(),
             endpoint: Some(self.endpoint()),
             prefix: String::new(),
-            timeout: Duration::from_secs(10),
+            timeout: PATIENCE,
             value_bytes_max: milena_client::Options::VALUE_BYTES_MAX,
             credentials: S3Credentials::Static {
                 access_key_id,

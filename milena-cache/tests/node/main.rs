@@ -1,0 +1,14 @@
+//! The node as its callers, its operator and its neighbours see it, through gRPC, HTTP, S3 and signals.
+
+#![expect(clippy::unwrap_used, reason = "in a test, to panic is to fail")]
+
+mod backend;
+mod cluster;
+mod faults;
+mod kill;
+mod metrics;
+mod program;
+mod races;
+mod s3;
+mod service;
+mod support;
