@@ -12,6 +12,7 @@ use std::pin::pin;
 use clap::Args;
 use milena_server::clock::Clock;
 use milena_server::logging::{self, EXPECTED_LEVEL, LogFormat, LogLevel, Logging};
+use milena_server::program::raise_open_files_limit;
 use milena_server::signals;
 
 use self::cluster::Cluster;
@@ -63,6 +64,7 @@ impl Dev {
             level: self.log_level,
             format: LogFormat::Pretty,
         });
+        raise_open_files_limit();
         let clock = Clock::system();
         let folder = Folder::open(&self.dir)?;
         let starting = Cluster::start(&folder, self.listen, self.nodes.into(), &clock);
