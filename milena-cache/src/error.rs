@@ -20,10 +20,10 @@ pub enum Error {
     #[error("{0}")]
     InvalidInput(String),
     /// Over `RATE_LIMIT`, or shed under overload.
-    #[error("over the limit of {limit_per_second} requests per second")]
+    #[error("over the limit of {limit}")]
     RateLimitExceeded {
-        /// The limit that was passed.
-        limit_per_second: u32,
+        /// The limit that was passed, and its unit.
+        limit: String,
         /// When the next request may be let through.
         retry_after: Duration,
     },
@@ -113,7 +113,7 @@ impl From<OverLimit> for Error {
         }: OverLimit,
     ) -> Self {
         Self::RateLimitExceeded {
-            limit_per_second: per_second,
+            limit: format!("{per_second} requests per second (RATE_LIMIT)"),
             retry_after,
         }
     }

@@ -127,7 +127,7 @@ impl Node {
         };
         let ended = tokio::select! {
             requested = stop_requested => requested.map_err(NodeError::Signals),
-            reason = node.grpc.failed() => Err(NodeError::Serving(reason)),
+            reason = node.failed() => Err(NodeError::Serving(reason)),
         };
         node.stop().await;
         ended
@@ -231,6 +231,18 @@ impl Node {
     #[must_use]
     pub fn metrics_addr(&self) -> SocketAddr {
         self.admin.addr()
+    }
+
+    /// Waits until everything that the disk tier held before the start can be found.
+    pub async fn disk_recovered(&self) {
+        if let Some(disk) = &self.disk {
+            disk.recovered().await;
+        }
+    }
+
+    /// Waits until it cannot serve any more, which should not happen; gives the reason.
+    pub async fn failed(&mut self) -> String {
+        self.grpc.failed().await
     }
 
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.

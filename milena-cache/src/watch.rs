@@ -19,7 +19,7 @@ use crate::store::Store;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two rounds of questions while all is well.
-const ROUND_INTERVAL: Duration = Duration::from_secs(10);
+const ROUND_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Between two rounds while a tier is in trouble.
 const TROUBLED_ROUND_INTERVAL: Duration = Duration::from_secs(1);

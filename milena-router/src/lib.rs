@@ -100,7 +100,7 @@ impl Router {
         };
         tokio::select! {
             requested = stop_requested => requested.map_err(RunError::Signals)?,
-            reason = router.grpc.failed() => return Err(RunError::Failed(reason)),
+            reason = router.failed() => return Err(RunError::Failed(reason)),
         }
         router.stop().await;
         Ok(())
@@ -169,6 +169,16 @@ impl Router {
     #[must_use]
     pub fn metrics_addr(&self) -> SocketAddr {
         self.admin.addr()
+    }
+
+    /// Waits until `count` nodes or more have joined.
+    pub async fn nodes_joined(&self, count: usize) {
+        self.shown.membership.reached(count).await;
+    }
+
+    /// Waits until it cannot serve any more, which should not happen; gives the reason.
+    pub async fn failed(&mut self) -> String {
+        self.grpc.failed().await
     }
 
     /// Says that it is stopping, finishes the calls in flight (20 s at most) and stops.

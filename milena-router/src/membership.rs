@@ -6,13 +6,13 @@
 //! A node stays a member until it leaves, even when it cannot be reached: a request for one of its keys
 //! then fails, because no other node may answer for them.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use milena_client::{Address, Client, Options};
 use milena_cluster::key::EntryKey;
 use milena_cluster::placement::{Node, SlotTable, slot_of};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::error::{Error, Result};
 
@@ -57,7 +57,7 @@ impl Members {
 /// The current [`Members`], and how they change.
 #[derive(Debug)]
 pub struct Membership {
-    current: RwLock<Arc<Members>>,
+    current: watch::Sender<Arc<Members>>,
     /// Held while a change is made.
     changing: Mutex<()>,
     node_options: Options,
@@ -70,7 +70,7 @@ impl Membership {
     #[must_use]
     pub fn new(node_options: Options, runtime: Handle) -> Self {
         Self {
-            current: RwLock::new(Arc::new(Members::of(Vec::new()))),
+            current: watch::Sender::new(Arc::new(Members::of(Vec::new()))),
             changing: Mutex::default(),
             node_options,
             runtime,
@@ -80,7 +80,19 @@ impl Membership {
     /// The members now.
     #[must_use]
     pub fn members(&self) -> Arc<Members> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Waits until there are `count` nodes or more.
+    ///
+    /// # Panics
+    /// Never: what is waited on lives as long as this waits.
+    pub async fn reached(&self, count: usize) {
+        let mut changes = self.current.subscribe();
+        changes
+            .wait_for(|members| members.count() >= count)
+            .await
+            .expect("the sender is in `self`");
     }
 
     /// Adds `node`. A node that is there already keeps its connection.
@@ -132,13 +144,17 @@ impl Membership {
             .await
             .map_err(|error| Error::InternalError(format!("sharing out the slots: {error}")))?;
         let count = members.count();
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
+        self.current.send_replace(Arc::new(members));
         Ok(count)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures::FutureExt;
+
     use super::*;
 
     fn membership() -> Membership {
@@ -190,10 +206,10 @@ mod tests {
         let client = |number| {
             Client::connect_to_node(address(number).as_str(), &Options::default()).unwrap()
         };
-        *membership.current.write().unwrap() = Arc::new(Members {
+        membership.current.send_replace(Arc::new(Members {
             table: SlotTable::new([]),
             clients: (0..NODES_MAX).map(client).collect(),
-        });
+        }));
         let refused = membership.join(&address(NODES_MAX)).await.unwrap_err();
         assert!(matches!(refused, Error::TooManyNodes(_)), "{refused:?}");
         membership.join(&address(NODES_MAX - 1)).await.unwrap();
@@ -205,6 +221,17 @@ mod tests {
         let joins: Vec<_> = (0..8).map(address).collect();
         futures::future::join_all(joins.iter().map(|node| membership.join(node))).await;
         assert_eq!(membership.members().count(), 8);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_two_nodes_goes_on_when_the_second_joins() {
+        let membership = membership();
+        membership.join(&address(1)).await.unwrap();
+        let mut waiting = pin!(membership.reached(2));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        membership.join(&address(2)).await.unwrap();
+        waiting.await;
+        membership.reached(1).await;
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use clap::Command;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::build_info;
 use crate::logging::{self, Logging};
@@ -99,6 +100,21 @@ impl Program {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Takes as many open files as the system allows the process: each connection is one, and each segment of a
+/// disk store. The soft limit is often 1,024 for the sake of programs that use `select`.
+pub fn raise_open_files_limit() {
+    let limits = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limits.maximum,
+            ..limits
+        },
+    ) {
+        tracing::warn!(%error, limit = limits.current, "the limit of open files cannot be raised");
     }
 }
 

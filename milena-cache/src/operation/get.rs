@@ -35,6 +35,7 @@ impl Operation {
         {
             return Ok(Some(entry));
         }
+        let _waiting = self.0.wait_turn()?;
         let handle = self.0.keys.handle(key);
         let seen = handle.stamp();
         // Only a load begun since the last write to this key is joined: an older one may have read what

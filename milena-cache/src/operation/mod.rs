@@ -26,6 +26,7 @@ use std::time::Duration;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use self::key_lock::{KeyLocks, Stamp, WriteGuard};
@@ -33,6 +34,13 @@ use self::single_flight::SingleFlight;
 use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};
 use crate::store::{Entry, Store};
+
+/// Gets that missed memory, and writes, that may wait at once; further ones are refused. A bound for the memory
+/// that waiting takes, far above what a node gets done.
+const WAITING_MAX: usize = 16_384;
+
+/// When somebody who was refused for that may come back.
+const WAITING_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// How long the local tiers have to take or drop a copy. Not the caller's deadline: when that has passed
 /// waiting for S3, the copies still have to be brought in line.
@@ -68,6 +76,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     keys: Arc<KeyLocks>,
     loads: SingleFlight<(EntryKey, Stamp), Result<Option<Entry>>>,
+    /// Room for those that wait for more than memory.
+    waiting: Arc<Semaphore>,
     runtime: Handle,
     tasks: TaskTracker,
 }
@@ -98,6 +108,7 @@ impl Operation {
         let tasks = TaskTracker::new();
         let loads = SingleFlight::new(runtime.clone(), tasks.clone());
         let keys = KeyLocks::new();
+        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
         Self(Arc::new(Shared {
             copies,
             durable,
@@ -106,6 +117,7 @@ impl Operation {
             metrics,
             keys,
             loads,
+            waiting,
             runtime,
             tasks,
         }))
@@ -124,6 +136,11 @@ impl Operation {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let begun = self.0.clock.monotonic();
+        let waiting = self.0.wait_turn()?;
+        let write = async move {
+            let _waiting = waiting;
+            write.await
+        };
         let ended = self.0.tasks.spawn_on(write, &self.0.runtime).await;
         self.0.metrics.observe(op, self.0.clock.monotonic() - begun);
         ended.unwrap_or_else(|panic| {
@@ -140,6 +157,16 @@ impl Shared {
     fn durable_deadline(&self, caller: Option<Deadline>) -> Deadline {
         let own = self.clock.deadline_in(self.limits.durable_timeout);
         caller.map_or(own, |caller| caller.min(own))
+    }
+
+    /// Room to wait for more than memory.
+    fn wait_turn(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| Error::RateLimitExceeded {
+                limit: format!("{WAITING_MAX} operations waiting for disk or S3"),
+                retry_after: WAITING_RETRY_AFTER,
+            })
     }
 
     /// The right to write `key`.

@@ -448,3 +448,22 @@ async fn a_hit_does_not_wait_for_a_stalled_write_to_another_key_or_to_its_own() 
     );
     assert_eq!(bench.copies().await, [None, None], "its outcome is unknown");
 }
+
+#[tokio::test]
+async fn beyond_a_bound_those_that_would_wait_are_refused_and_hits_are_not() {
+    let bench = bench();
+    bench.put("v").await.unwrap();
+    let room = Arc::clone(&bench.operation.0.waiting);
+    let _all = room
+        .acquire_many_owned(u32::try_from(WAITING_MAX).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(bench.get().await, value("v"), "a hit waits for nobody");
+    assert_eq!(
+        bench.put("new").await.unwrap_err().kind(),
+        "rate_limit_exceeded"
+    );
+    let cold = EntryKey::new("b", b"cold").unwrap();
+    let refused = bench.operation.get(&cold, None).await.unwrap_err();
+    assert_eq!(refused.kind(), "rate_limit_exceeded");
+}

@@ -42,7 +42,7 @@ mod tests {
         let clock = Clock::manual(UnixMillis(0));
         let cause = || Cause::new("why");
         let limited = Error::RateLimitExceeded {
-            limit_per_second: 5,
+            limit: "5 requests per second".into(),
             retry_after: Duration::from_millis(200),
         };
         let table = [
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn over_the_limit_says_when_to_come_back() {
         let error = Error::RateLimitExceeded {
-            limit_per_second: 5,
+            limit: "5 requests per second".into(),
             retry_after: Duration::from_millis(200),
         };
         let status = status(&error, &Clock::manual(UnixMillis(0)));

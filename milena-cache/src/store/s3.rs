@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::Builder as HttpClient;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
@@ -141,6 +143,10 @@ impl S3Store {
                 .force_path_style(true)
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+            if is_on_this_machine(endpoint) {
+                // Asked directly: a proxy that the environment names is for the world outside.
+                builder = builder.http_client(HttpClient::new().build_http());
+            }
         }
         let client = Client::from_conf(builder.build());
         Self {
@@ -310,6 +316,17 @@ impl S3Store {
     }
 }
 
+/// Whether `endpoint` is plain HTTP on a loopback address, as that of `milena dev` is.
+fn is_on_this_machine(endpoint: &str) -> bool {
+    let Ok(uri) = endpoint.parse::<http::Uri>() else {
+        return false;
+    };
+    let host = uri.host().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    uri.scheme_str() == Some("http")
+        && (host == "localhost" || ip.is_ok_and(|ip: IpAddr| ip.is_loopback()))
+}
+
 #[async_trait]
 impl Store for S3Store {
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
@@ -404,4 +421,28 @@ where
         _ => format!("{verb}: {}", DisplayErrorContext(&error)),
     };
     Error::S3Error(Cause::with_source(message, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_on_this_machine;
+
+    #[test]
+    fn an_endpoint_on_this_machine_is_told_from_others() {
+        for local in [
+            "http://127.0.0.1:9000",
+            "http://[::1]:9000",
+            "http://localhost:9000/",
+        ] {
+            assert!(is_on_this_machine(local), "{local}");
+        }
+        for other in [
+            "http://10.0.0.1:9000",
+            "https://127.0.0.1:9000",
+            "http://minio:9000",
+            "",
+        ] {
+            assert!(!is_on_this_machine(other), "{other}");
+        }
+    }
 }

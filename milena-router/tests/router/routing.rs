@@ -209,7 +209,11 @@ async fn what_is_over_a_limit_is_refused_before_a_node_is_asked() {
             .contains("at most 16777216")
     );
     let far_more = vec![0; 2 * Options::VALUE_BYTES_MAX];
-    assert!(refused("b", key(), far_more).await.contains("(MAX_VALUE_BYTES)"));
+    assert!(
+        refused("b", key(), far_more)
+            .await
+            .contains("(MAX_VALUE_BYTES)")
+    );
     for answer in [
         cluster.client.get("b", "").await.map(drop),
         cluster.client.delete("b", "").await,

@@ -5,7 +5,8 @@
 
 use bytes::BufMut;
 
-use super::format::{Head, Kind, RECORD_HEADER_BYTES, Until, u32_at, u64_at};
+use super::format::{Until, u32_at, u64_at};
+use super::record::{Head, Kind, RECORD_HEADER_BYTES};
 
 /// What a footer says of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,5 +104,61 @@ impl Contents {
             needed_until: Until(u64_at(summary, 8)),
             entries,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_cluster::key::EntryKey;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn contents() -> Contents {
+        let key = EntryKey::new("b", b"k").expect("within the limits");
+        let mut contents = Contents::new();
+        let mut tombstone = Head::of_tombstone(&key);
+        tombstone.needed_until = Until(700);
+        contents.add(&tombstone, u64::MAX, 64, 54);
+        contents.add(&Head::of_tombstone(&key), 3, 118, 54);
+        contents
+    }
+
+    #[test]
+    fn is_read_as_it_was_written() {
+        let contents = contents();
+        let value = contents.encode();
+        let record = u64::from(RECORD_HEADER_BYTES) + value.len() as u64;
+        assert_eq!(contents.footer_bytes(0), record);
+        assert_eq!(Contents::parse(&value, 172), Some(contents));
+    }
+
+    #[test]
+    fn knows_the_latest_of_its_records() {
+        let contents = contents();
+        assert_eq!(contents.needed_until, Until(700));
+        assert_eq!(contents.last_death, Until::PAST);
+        assert!(contents.entries.iter().all(|entry| entry.is_tombstone));
+    }
+
+    #[test]
+    fn a_record_beyond_the_end_makes_it_invalid() {
+        assert_eq!(Contents::parse(&contents().encode(), 171), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_parsed_without_a_panic(
+            mut value in prop::collection::vec(any::<u8>(), 0..120),
+            count in 0..6_u8,
+        ) {
+            Contents::parse(&value, u32::MAX);
+            if let Some(at) = value.get_mut(16..20) {
+                at.copy_from_slice(&[count, 0, 0, 0]);
+            }
+            Contents::parse(&value, u32::MAX);
+        }
     }
 }

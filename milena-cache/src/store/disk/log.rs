@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
@@ -17,11 +16,11 @@ use milena_server::clock::Clock;
 use super::config::{DiskConfig, DiskSync};
 use super::files::Files;
 use super::footer::Contents;
-use super::format::{Head, Kind, SEGMENT_HEADER_BYTES, SegmentId, Until};
+use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
 use super::index::{Candidate, Location};
-use super::manifest::{self, Manifest};
+use super::record::{Head, Kind};
 use super::segment::{Segment, file_name};
-use super::shared::{Counters, Shared};
+use super::shared::Shared;
 
 /// What the log is made of and by; stays the same when the store starts again.
 #[derive(Clone)]
@@ -59,6 +58,8 @@ pub(super) struct Log {
     pub(super) next_segment: SegmentId,
     /// The segments that are no longer written, by age.
     pub(super) sealed: BTreeMap<SegmentId, Sealed>,
+    /// Whether the index knows everything that the segments hold.
+    pub(super) is_read: bool,
     active: Option<Active>,
 }
 
@@ -103,7 +104,7 @@ struct Active {
 }
 
 impl Log {
-    /// A log with no segment of which anything was read yet.
+    /// A log of these segments, of which nothing was read yet.
     pub(super) fn new(
         site: Site,
         store_id: u64,
@@ -114,6 +115,7 @@ impl Log {
             site,
             store_id,
             next_segment,
+            is_read: sealed.is_empty(),
             sealed,
             active: None,
         }
@@ -147,6 +149,12 @@ impl Log {
     pub(super) fn can_hold(&self, record_bytes: u64) -> bool {
         let alone = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1);
         alone + record_bytes <= u64::from(self.site.config.segment_bytes)
+    }
+
+    /// The segment that is being written, and the length of its file.
+    pub(super) fn active(&self) -> Option<(SegmentId, u64)> {
+        let active = self.active.as_ref()?;
+        Some((active.segment.id, active.file_bytes))
     }
 
     fn append_until_failure(&mut self, rest: &mut &[Record<'_>]) -> io::Result<()> {
@@ -265,12 +273,12 @@ impl Log {
             contents: Contents::new(),
         });
         self.publish_bytes();
-        self.write_manifest(false, self.site.is_durable())
+        self.list_segments()
     }
 
     /// Ends the active segment with its footer. A footer that cannot be written is done without: it
     /// only makes opening the store faster.
-    fn seal_active(&mut self) {
+    pub(super) fn seal_active(&mut self) {
         let Some(active) = &mut self.active else {
             return;
         };
@@ -309,86 +317,6 @@ impl Log {
         }) {
             self.abandon_active();
         }
-    }
-
-    /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
-    pub(super) fn evict_oldest(&mut self) -> io::Result<()> {
-        let Some(id) = self.sealed.keys().next().copied() else {
-            return Ok(());
-        };
-        self.site.files.remove(&file_name(id))?;
-        let evicted = self.forget(|other| other == id);
-        Counters::add(&self.site.shared.counters.evicted, evicted);
-        Ok(())
-    }
-
-    /// Drops segments that hide nothing any more, or together with all that they hide; gives the
-    /// number of entries that went. The manifest goes first, so that after a crash they are neither
-    /// missed nor read.
-    pub(super) fn drop_segments(&mut self, dropped: &[SegmentId]) -> io::Result<u64> {
-        let entries = self.forget(|id| dropped.contains(&id));
-        self.write_manifest(false, self.site.is_durable())?;
-        for id in dropped {
-            self.site.files.remove(&file_name(*id))?;
-        }
-        Ok(entries)
-    }
-
-    fn forget(&mut self, is_forgotten: impl Fn(SegmentId) -> bool) -> u64 {
-        let shared = Arc::clone(&self.site.shared);
-        let entries = shared.index.remove_segments(&is_forgotten);
-        self.sealed.retain(|id, _| {
-            let stays = !is_forgotten(*id);
-            if !stays {
-                shared.segments.remove(*id);
-            }
-            stays
-        });
-        self.publish_bytes();
-        entries
-    }
-
-    /// Makes everything durable and says in the manifest that the store was closed.
-    pub(super) fn close(&mut self) -> io::Result<()> {
-        self.seal_active();
-        for segment in self.site.shared.segments.all() {
-            segment.file.sync()?;
-        }
-        self.write_manifest(true, true)
-    }
-
-    /// Writes what the log is made of now.
-    pub(super) fn write_manifest(&self, closed: bool, durable: bool) -> io::Result<()> {
-        let sealed = self.sealed.iter().map(|(id, sealed)| (*id, sealed.end));
-        let active = self.active.iter().map(|active| (active.segment.id, None));
-        let manifest = Manifest {
-            sync: self.site.config.sync,
-            closed,
-            store_id: self.store_id,
-            next_segment: self.next_segment,
-            boot_id: self.site.config.boot_id.clone(),
-            segments: sealed.chain(active).collect(),
-        };
-        self.site.files.replace(
-            manifest::NAME,
-            manifest::TEMPORARY_NAME,
-            &manifest.encode(),
-            durable,
-        )
-    }
-
-    /// The bytes that count against the limit, with this much more in this many more segments.
-    pub(super) fn bytes_with(&self, more_bytes: u64, more_segments: usize) -> u64 {
-        let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
-        let active = self.active.as_ref().map_or(0, |active| active.file_bytes);
-        let segments = self.sealed.len() + usize::from(self.active.is_some()) + more_segments;
-        sealed + active + more_bytes + 2 * Manifest::file_bytes(segments)
-    }
-
-    pub(super) fn publish_bytes(&self) {
-        let bytes = self.bytes_with(0, 0);
-        let counters = &self.site.shared.counters;
-        counters.bytes.store(bytes, Ordering::Relaxed);
     }
 }
 

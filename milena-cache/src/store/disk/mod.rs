@@ -21,7 +21,9 @@ mod manifest;
 mod open;
 mod plan;
 mod reclaim;
+mod record;
 mod recover;
+mod retention;
 mod scan;
 mod segment;
 mod shared;
@@ -134,6 +136,8 @@ impl DiskStore {
 
     /// Starts the upkeep of a store whose writer runs.
     fn start(parts: Parts) -> Arc<Self> {
+        // Weak: the writer ends when the store is dropped.
+        let commands = parts.commands.downgrade();
         let store = Self {
             shared: parts.shared,
             clock: parts.clock,
@@ -144,14 +148,10 @@ impl DiskStore {
             stop: CancellationToken::new(),
             commands: Some(parts.commands),
         };
-        let commands = store
-            .commands
-            .as_ref()
-            .map(mpsc::UnboundedSender::downgrade);
         let stop = store.stop.clone();
         store.maintenance.spawn(async move {
             let upkeep = async {
-                while let Some(commands) = commands.as_ref().and_then(|weak| weak.upgrade()) {
+                while let Some(commands) = commands.upgrade() {
                     let done = ask(&commands, Command::Maintain);
                     drop(commands);
                     // An error: the writer has ended, and so does this, at the next turn.
@@ -241,6 +241,8 @@ impl Store for DiskStore {
 
     async fn close(&self) -> Result<()> {
         self.stop.cancel();
+        self.maintenance.close();
+        self.maintenance.wait().await;
         self.ask(Command::Close).await.map_err(|_| ended())?
     }
 }

@@ -3,10 +3,11 @@
 //! Reads only the manifest and the file names; the log itself is read afterwards, in the background
 //! (`recover.rs`). The rules are those of docs/disk-format.md, "Opening a store".
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 
 use super::config::DiskSync;
+use super::format::SegmentId;
 use super::log::{Log, Sealed, Site};
 use super::manifest::{self, Manifest};
 use super::recover::Recovery;
@@ -22,22 +23,12 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         .iter()
         .filter_map(|(name, bytes)| Some((id_of(name)?, *bytes)))
         .collect();
-    let is_foreign = |name: &&str| {
-        id_of(name).is_none()
-            && ![LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME].contains(name)
-    };
-    let foreign: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
-    let foreign: Vec<_> = foreign
-        .into_iter()
-        .filter(|name| is_foreign(name))
-        .collect();
-    if !foreign.is_empty() {
-        tracing::warn!(
-            ?foreign,
-            "the disk store's directory has files that are not its own"
-        );
+    warn_of_foreign(&found);
+    if segments.is_empty() && !found.iter().any(|(name, _)| name == manifest::NAME) {
+        tracing::info!("the disk store is new");
+        return Ok((start_empty(site)?, Recovery::nothing()));
     }
-    let manifest = match readable_manifest(&site, !segments.is_empty())? {
+    let manifest = match readable_manifest(&site)? {
         Ok(manifest) => manifest,
         Err(why) => {
             tracing::warn!(why, "the disk store starts empty");
@@ -50,36 +41,56 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     }
     site.files.remove(manifest::TEMPORARY_NAME)?;
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
-    let newest_first: VecDeque<_> = manifest.segments.iter().rev().map(|(id, _)| *id).collect();
-    let sealed = manifest.segments.iter().map(|(id, end)| {
-        let file_bytes = segments.get(id).copied().unwrap_or(0);
-        let (end, lives) = (*end, None);
-        (
-            *id,
-            Sealed {
-                file_bytes,
-                end,
-                lives,
-            },
-        )
-    });
-    let sealed = sealed.collect();
+    // What is missing at the oldest end was dropped for space just before the store stopped.
+    let oldest_first = manifest.segments.into_iter();
+    let oldest_first = oldest_first.skip_while(|(id, _)| !segments.contains_key(id));
+    let sealed: BTreeMap<_, _> = oldest_first
+        .map(|(id, end)| (id, unread(segments.get(&id), end, &site)))
+        .collect();
+    let newest_first = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
     while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
         log.evict_oldest()?;
     }
-    // Synced also with `os`: after a power loss it must not look as if the store were still closed.
-    log.write_manifest(false, true)?;
+    log.say_open()?;
     log.publish_bytes();
     Ok((log, Recovery::new(newest_first, power_was_lost)))
+}
+
+/// A segment of which only the size is known, and where it ends if the manifest says so.
+fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
+    let file_bytes = file_bytes.copied().unwrap_or(0);
+    let with_footer_to_come = file_bytes.max(site.config.segment_bytes.into());
+    Sealed {
+        file_bytes: if end.is_some() {
+            file_bytes
+        } else {
+            with_footer_to_come
+        },
+        end,
+        lives: None,
+    }
+}
+
+fn warn_of_foreign(found: &[(String, u64)]) {
+    let own = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
+    let names = found.iter().map(|(name, _)| name.as_str());
+    let foreign = names.filter(|name| id_of(name).is_none() && !own.contains(name));
+    let foreign: Vec<_> = foreign.collect();
+    if !foreign.is_empty() {
+        tracing::warn!(
+            ?foreign,
+            "the disk store's directory has files that are not its own"
+        );
+    }
 }
 
 /// A store with nothing in it, whatever was there.
 pub(super) fn start_empty(site: Site) -> io::Result<Log> {
     remove_all(&site)?;
     let store_id = site.clock.random_u64();
-    let log = Log::new(site, store_id, super::format::SegmentId(1), BTreeMap::new());
-    log.write_manifest(false, true)?;
+    let log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
+    log.say_open()?;
     log.publish_bytes();
     Ok(log)
 }
@@ -101,18 +112,11 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
 }
 
 /// The manifest, if what it lists may be served; else why not.
-fn readable_manifest(
-    site: &Site,
-    has_segments: bool,
-) -> io::Result<Result<Manifest, &'static str>> {
+fn readable_manifest(site: &Site) -> io::Result<Result<Manifest, &'static str>> {
     let contents = match site.files.contents(manifest::NAME) {
         Ok(contents) => contents,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Err(if has_segments {
-                "its manifest is missing"
-            } else {
-                "nothing is there yet"
-            }));
+            return Ok(Err("its manifest is missing"));
         }
         Err(error) => return Err(error),
     };

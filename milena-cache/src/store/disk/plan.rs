@@ -5,9 +5,10 @@
 
 use milena_cluster::key::EntryKey;
 
-use super::format::{Head, Kind, Name, Until};
+use super::format::Until;
 use super::index::Location;
 use super::log::{Log, Record};
+use super::record::{Head, Kind, Name};
 use crate::store::Entry;
 
 /// A put or delete on its way to the log.
@@ -53,8 +54,8 @@ struct Superseded {
 }
 
 /// The record to append for `write`; `None` if the log needs none, because it holds nothing of the key.
-pub(super) fn record<'a>(log: &Log, write: &'a Write, is_recovered: bool) -> Option<Record<'a>> {
-    let superseded = superseded(log, write, is_recovered);
+pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
+    let superseded = superseded(log, write);
     let put = write.put.as_ref();
     let put = put.filter(|(head, _)| log.can_hold(head.record_bytes()));
     let hides_nothing = superseded.needed_until == Until::PAST;
@@ -77,7 +78,7 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write, is_recovered: bool) -> Opt
     })
 }
 
-fn superseded(log: &Log, write: &Write, is_recovered: bool) -> Superseded {
+fn superseded(log: &Log, write: &Write) -> Superseded {
     let shared = &log.site.shared;
     let mut known = Superseded {
         record: None,
@@ -101,7 +102,7 @@ fn superseded(log: &Log, write: &Write, is_recovered: bool) -> Superseded {
         }
     }
     // What has not been read yet may hold this key.
-    if known.record.is_none() && !is_recovered {
+    if known.record.is_none() && !log.is_read {
         known.needed_until = Until::FOREVER;
     }
     known

@@ -5,9 +5,10 @@
 
 use std::io;
 
-use super::format::{Head, SegmentId};
+use super::format::SegmentId;
 use super::index::Location;
 use super::log::{Lives, Log, Record};
+use super::record::Head;
 use super::scan;
 use super::segment::Segment;
 use super::shared::Counters;
@@ -49,7 +50,11 @@ fn drop_expired(log: &mut Log, ids: &[SegmentId]) -> io::Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
-    let expired = log.drop_segments(ids)?;
+    if let Err(error) = log.unlist(ids) {
+        tracing::warn!(%error, "the disk store could not reclaim what has expired; it tries again");
+        return Ok(());
+    }
+    let expired = log.remove_unlisted(ids)?;
     Counters::add(&log.site.shared.counters.expired, expired);
     Ok(())
 }

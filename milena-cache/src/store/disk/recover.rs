@@ -59,6 +59,7 @@ impl Recovery {
             }
         }
         let Some(id) = self.newest_first.pop_front() else {
+            log.is_read = true;
             return Ok(true);
         };
         // One that has been dropped for space since, and with it all that are older.
@@ -106,10 +107,14 @@ impl Recovery {
                     return Err("a record is damaged, and there is no footer".to_owned());
                 }
                 sealed.end = Some(found.end);
-                // Without a footer the segment is scanned again at the next opening.
-                if let Ok(file_bytes) = write_footer(&segment, found.end, &found.contents) {
-                    sealed.file_bytes = sealed.file_bytes.max(file_bytes);
+                let with_footer = u64::from(found.end) + found.contents.footer_bytes(0);
+                // Up to now what a segment may take was counted; this one may have been made with more.
+                if with_footer <= sealed.file_bytes
+                    && let Err(error) = write_footer(&segment, found.end, &found.contents)
+                {
+                    tracing::warn!(%error, "the disk store could not write a segment's footer");
                 }
+                sealed.file_bytes = file_bytes.max(with_footer);
                 found.contents
             }
         };
@@ -128,7 +133,8 @@ impl Recovery {
         );
         Counters::add(&log.site.shared.counters.damaged, 1);
         self.newest_first.clear();
-        log.drop_segments(&dropped)?;
+        log.unlist(&dropped)?;
+        log.remove_unlisted(&dropped)?;
         Ok(())
     }
 }

@@ -7,7 +7,8 @@ use std::io;
 use milena_cluster::key::EntryKey;
 
 use super::footer::Contents;
-use super::format::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use super::format::SEGMENT_HEADER_BYTES;
+use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES};
 use super::segment::Segment;
 
 /// What is read at once.
@@ -93,5 +94,88 @@ impl<'a> Window<'a> {
         }
         let skipped = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(self.bytes.get(skipped..).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::super::files::Files;
+    use super::super::format::SegmentId;
+    use super::super::record::Name;
+    use super::super::tests::memory_files::MemoryFiles;
+    use super::*;
+    use crate::store::Entry;
+
+    const NAME: &str = "segment-00000001";
+    const VALUE_BYTES: usize = 700_000;
+
+    /// A segment with these many records, some longer than what is read at once holds.
+    fn segment(files: &MemoryFiles, records: u32) -> (Segment, Vec<u32>) {
+        let segment = Segment::create(files, 9, SegmentId(1), 64 << 20).unwrap();
+        let mut end = SEGMENT_HEADER_BYTES;
+        let mut ends = Vec::new();
+        for number in 0..records {
+            let key = EntryKey::new("b", &number.to_le_bytes()).unwrap();
+            let bytes = if number % 3 == 0 { VALUE_BYTES } else { 5 };
+            let entry = Entry::new(vec![7; bytes].into());
+            let head = Head::of_put(&key, &entry).unwrap();
+            let mut record = Vec::new();
+            let names = [Name::from(&key).bucket_and_key, &[]];
+            head.encode(segment.place(end), names, &mut record);
+            let mut slices = [IoSlice::new(&record), IoSlice::new(&entry.value)];
+            segment.file.write_all_at(&mut slices, end.into()).unwrap();
+            end += u32::try_from(head.record_bytes()).unwrap();
+            ends.push(end);
+        }
+        (segment, ends)
+    }
+
+    fn scan(segment: &Segment) -> Scan {
+        let limit = segment.file.bytes().unwrap();
+        records(segment, limit, EntryKey::hash64).unwrap()
+    }
+
+    #[test]
+    fn finds_every_record() {
+        let files = MemoryFiles::default();
+        let (segment, ends) = segment(&files, 20);
+        let found = scan(&segment);
+        assert!(found.ends_as_a_crash_ends_it);
+        assert_eq!(Some(&found.end), ends.last());
+        let found: Vec<_> = found.contents.entries.iter().collect();
+        let found_ends: Vec<_> = found
+            .iter()
+            .map(|entry| entry.offset + entry.bytes)
+            .collect();
+        assert_eq!(found_ends, ends);
+        let first = EntryKey::new("b", &[0; 4]).unwrap();
+        assert_eq!(found[0].key_hash, first.hash64());
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_in_its_last_record_ends_before_it() {
+        let files = MemoryFiles::default();
+        let (segment, ends) = segment(&files, 3);
+        let whole = files.contents(NAME).unwrap();
+        for cut in ends[1] as usize..whole.len() {
+            files.change(NAME, |bytes| *bytes = whole[..cut].to_vec());
+            let found = scan(&segment);
+            assert_eq!((found.end, found.ends_as_a_crash_ends_it), (ends[1], true));
+        }
+    }
+
+    #[test]
+    fn a_damaged_head_before_the_end_is_not_taken_for_a_crash() {
+        let files = MemoryFiles::default();
+        let (segment, ends) = segment(&files, 30);
+        for bit in 0..u64::from(RECORD_HEADER_BYTES) * 8 {
+            let at = ends[1] as usize + usize::try_from(bit / 8).unwrap();
+            files.change(NAME, |bytes| bytes[at] ^= 1 << (bit % 8));
+            let found = scan(&segment);
+            assert_eq!((found.end, found.ends_as_a_crash_ends_it), (ends[1], false));
+            files.change(NAME, |bytes| bytes[at] ^= 1 << (bit % 8));
+        }
     }
 }

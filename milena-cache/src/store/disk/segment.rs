@@ -13,10 +13,10 @@ use bytes::Bytes;
 use super::files::{DataFile, Files};
 use super::footer::Contents;
 use super::format::{
-    HEAD_BYTES_MAX, Head, Kind, Place, SEGMENT_HEADER_BYTES, Seed, SegmentId, is_segment_header,
-    segment_header,
+    HeaderSays, Place, SEGMENT_HEADER_BYTES, Seed, SegmentId, read_segment_header, segment_header,
 };
 use super::index::Location;
+use super::record::{HEAD_BYTES_MAX, Head, Kind};
 
 const NAME_PREFIX: &str = "segment-";
 
@@ -54,17 +54,24 @@ impl Segment {
         Ok(Self::new(store_id, id, file))
     }
 
-    /// A segment that is there. `InvalidData` if the file is not that segment of that store.
+    /// A segment that is there. A damaged header alone costs nothing, because every record proves by its
+    /// checksum that it belongs there.
+    ///
+    /// # Errors
+    /// `InvalidData` if the file is another segment, of another store or of another version.
     pub(super) fn open(files: &dyn Files, store_id: u64, id: SegmentId) -> io::Result<Self> {
         let file = files.open(&file_name(id))?;
         let header = file.read_at(0, SEGMENT_HEADER_BYTES as usize)?;
-        if !is_segment_header(&header, store_id, id) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "its header is damaged, of another store or of another version",
-            ));
+        let segment = Self::new(store_id, id, file);
+        match read_segment_header(&header, store_id, id) {
+            HeaderSays::Own => {}
+            HeaderSays::Nothing => segment.log_damage("the segment's header"),
+            HeaderSays::Foreign => {
+                let why = "it is another segment, of another store or of another version";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
         }
-        Ok(Self::new(store_id, id, file))
+        Ok(segment)
     }
 
     fn new(store_id: u64, id: SegmentId, file: Arc<dyn DataFile>) -> Self {

@@ -9,8 +9,8 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::UnixMillis;
 use tokio::sync::watch;
 
-use super::format::{Kind, Name};
 use super::index::{Candidate, Index};
+use super::record::{Kind, Name};
 use super::segment::{Segment, Segments};
 use crate::store::{Entry, StoreStats};
 

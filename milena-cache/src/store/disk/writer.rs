@@ -127,7 +127,7 @@ impl Writer {
             Ok(true) => {
                 *recovery = None;
                 // Saves the next opening what this one found out; without it, it finds it out again.
-                if let Err(error) = log.write_manifest(false, self.site.is_durable()) {
+                if let Err(error) = log.list_segments() {
                     tracing::warn!(%error, "the disk store could not write its manifest");
                 }
                 self.say_recovered();
@@ -166,9 +166,9 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        if let State::On { log, recovery } = &mut self.state {
+        if let State::On { log, .. } = &mut self.state {
             let writes = batch.iter().map(|queued| &queued.write);
-            let records = writes.filter_map(|write| plan::record(log, write, recovery.is_none()));
+            let records = writes.filter_map(|write| plan::record(log, write));
             let records: Vec<_> = records.collect();
             if let Err(error) = log.append(&records) {
                 self.switch_off(&error);

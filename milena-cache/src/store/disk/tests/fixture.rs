@@ -8,6 +8,8 @@ use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 
+use super::super::log::Site;
+use super::super::shared::Shared;
 use super::super::writer::Command;
 use super::super::{DiskConfig, DiskStore, DiskSync, Parts};
 use super::memory_files::MemoryFiles;
@@ -68,6 +70,17 @@ impl Fixture {
         let (config, clock) = (self.config.clone(), self.clock.clone());
         let parts = Parts::open(files, None, config, clock, self.key_hash);
         DiskStore::start(parts.expect("opens whatever the files hold"))
+    }
+
+    /// What the log is made of and by, for a test that goes through it step by step.
+    pub(super) fn site(&self) -> Site {
+        Site {
+            files: Arc::new(self.files.clone()),
+            config: Arc::new(self.config.clone()),
+            clock: self.clock.clone(),
+            shared: Arc::new(Shared::new()),
+            key_hash: self.key_hash,
+        }
     }
 
     /// An entry that dies so many seconds from now.

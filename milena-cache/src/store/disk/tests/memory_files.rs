@@ -8,7 +8,7 @@ use super::super::files::{DataFile, Files};
 
 /// A directory in memory; a clone is the same directory.
 #[derive(Clone, Default)]
-pub(super) struct MemoryFiles(Arc<Mutex<State>>);
+pub(in super::super) struct MemoryFiles(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -19,6 +19,7 @@ struct State {
     contents: Vec<Contents>,
     /// The write that nothing has followed yet: file, offset, length.
     last_write: Option<(usize, usize, usize)>,
+    writes: u32,
     faults: Faults,
     /// The highest sum of all files' sizes there ever was.
     bytes_highest: u64,
@@ -33,34 +34,39 @@ struct Contents {
 
 /// What fails. The default is nothing.
 #[derive(Clone, Default)]
-pub(super) struct Faults {
+pub(in super::super) struct Faults {
     /// So many writes succeed, and so many after them fail, half of each being written.
-    pub(super) writes: Option<(u32, u32)>,
+    pub(in super::super) writes: Option<(u32, u32)>,
     /// So many syncs succeed, and so many after them fail.
-    pub(super) syncs: Option<(u32, u32)>,
+    pub(in super::super) syncs: Option<(u32, u32)>,
     /// Every removal fails.
-    pub(super) removals: bool,
+    pub(in super::super) removals: bool,
     /// Every read fails.
-    pub(super) reads: bool,
+    pub(in super::super) reads: bool,
     /// The file system is full beyond this many bytes.
-    pub(super) capacity_bytes: Option<u64>,
+    pub(in super::super) capacity_bytes: Option<u64>,
 }
 
 impl MemoryFiles {
-    pub(super) fn set_faults(&self, faults: Faults) {
+    pub(in super::super) fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in super::super) fn bytes(&self) -> u64 {
         self.state().bytes()
     }
 
-    pub(super) fn bytes_highest(&self) -> u64 {
+    /// How often something was written.
+    pub(in super::super) fn writes(&self) -> u32 {
+        self.state().writes
+    }
+
+    pub(in super::super) fn bytes_highest(&self) -> u64 {
         self.state().bytes_highest
     }
 
     /// The files' names, and their contents.
-    pub(super) fn all(&self) -> Vec<(String, Vec<u8>)> {
+    pub(in super::super) fn all(&self) -> Vec<(String, Vec<u8>)> {
         let state = self.state();
         let names = state.names.iter();
         names
@@ -69,7 +75,7 @@ impl MemoryFiles {
     }
 
     /// A directory of its own with the same files.
-    pub(super) fn copy(&self) -> Self {
+    pub(in super::super) fn copy(&self) -> Self {
         let copy = Self::default();
         for (name, contents) in self.all() {
             copy.change(&name, |bytes| *bytes = contents);
@@ -78,13 +84,13 @@ impl MemoryFiles {
     }
 
     /// The names of the segments, oldest first.
-    pub(super) fn segments(&self) -> Vec<String> {
+    pub(in super::super) fn segments(&self) -> Vec<String> {
         let names = self.all().into_iter().map(|(name, _)| name);
         names.filter(|name| name.starts_with("segment-")).collect()
     }
 
     /// Changes a file behind the store's back; makes it if it is not there.
-    pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(in super::super) fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let file = match state.names.get(name) {
             Some(file) => *file,
@@ -95,19 +101,21 @@ impl MemoryFiles {
 
     /// The process is killed in the middle of its last write, unless something followed it. `part` of
     /// 256 parts of it remain. Gives whether a write was torn.
-    pub(super) fn tear_last_write(&self, part: u8) -> bool {
+    pub(in super::super) fn tear_last_write(&self, part: u8) -> bool {
         let mut state = self.state();
         let Some((file, offset, bytes)) = state.last_write.take() else {
             return false;
         };
         let remaining = offset + bytes * usize::from(part) / 256;
-        state.contents[file].bytes.truncate(remaining);
+        let contents = &mut state.contents[file];
+        contents.bytes.truncate(remaining);
+        contents.durable.truncate(remaining);
         true
     }
 
     /// The machine stops. Of what was not synced, `part` of 256 parts remain at each file's end, and
     /// of that every other block of 512 bytes is zeros.
-    pub(super) fn lose_power(&self, part: u8) {
+    pub(in super::super) fn lose_power(&self, part: u8) {
         let mut state = self.state();
         state.names = state.durable_names.clone();
         state.last_write = None;
@@ -163,6 +171,7 @@ impl State {
         } else {
             bytes.len()
         };
+        self.writes += 1;
         let contents = &mut self.contents[file].bytes;
         contents.resize(contents.len().max(offset + written), 0);
         contents[offset..offset + written].copy_from_slice(&bytes[..written]);

@@ -5,7 +5,7 @@ mod caps;
 mod damage;
 mod faults;
 mod fixture;
-mod memory_files;
+pub(super) mod memory_files;
 mod model;
 mod real_files;
 mod recovery;

@@ -1,1 +1,294 @@
-//! x
+//! The store against a model: puts, overwrites, deletes, expiry, upkeep, clean stops, kills, torn writes and
+//! power losses in any order. After each step every key gives its newest value or a miss, and a hit
+//! wherever nothing was dropped for space.
+
+use std::sync::Arc;
+
+use milena_cluster::key::EntryKey;
+use milena_server::clock::UnixMillis;
+use proptest::prelude::*;
+
+use super::super::{DiskStore, DiskSync};
+use super::fixture::{Fixture, entry};
+use crate::store::Store;
+
+const KEYS: u8 = 10;
+
+/// More than a segment takes.
+const DECLINED_BYTES: usize = 4_200;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put {
+        key: u8,
+        bytes: usize,
+        life_seconds: Option<u64>,
+    },
+    Delete {
+        key: u8,
+    },
+    Pass {
+        seconds: u64,
+    },
+    Maintain,
+    CloseAndOpen,
+    CloseLosePowerAndOpen {
+        part: u8,
+    },
+    KillAndOpen,
+    KillInLastWriteAndOpen {
+        part: u8,
+    },
+    LosePowerAndOpen {
+        part: u8,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let bytes = prop_oneof![6 => 0..200_usize, 2 => 1_000..3_700_usize, 1 => Just(DECLINED_BYTES)];
+    let life = prop_oneof![
+        Just(None),
+        (1..20_u64).prop_map(Some),
+        (20..200_u64).prop_map(Some)
+    ];
+    prop_oneof![
+        12 => (0..KEYS, bytes, life).prop_map(|(key, bytes, life_seconds)| Step::Put {
+            key,
+            bytes,
+            life_seconds
+        }),
+        4 => (0..KEYS).prop_map(|key| Step::Delete { key }),
+        3 => (1..30_u64).prop_map(|seconds| Step::Pass { seconds }),
+        3 => Just(Step::Maintain),
+        1 => Just(Step::CloseAndOpen),
+        1 => any::<u8>().prop_map(|part| Step::CloseLosePowerAndOpen { part }),
+        1 => Just(Step::KillAndOpen),
+        1 => any::<u8>().prop_map(|part| Step::KillInLastWriteAndOpen { part }),
+        1 => any::<u8>().prop_map(|part| Step::LosePowerAndOpen { part }),
+    ]
+}
+
+/// What a key may give, besides a miss.
+#[derive(Clone, Debug, Default)]
+struct Expected {
+    /// `None` once deleted.
+    newest: Option<Value>,
+    /// What the newest write replaced: the newest, if that write turns out to have been torn.
+    or_before: Option<Value>,
+    /// Its record may have been dropped: a miss is right too.
+    may_miss: bool,
+}
+
+/// A value, and when it dies.
+type Value = (String, Option<UnixMillis>);
+
+struct Run {
+    fixture: Fixture,
+    store: Option<Arc<DiskStore>>,
+    expected: Vec<Expected>,
+    last_written: Option<usize>,
+    next_value: u32,
+}
+
+impl Run {
+    async fn new(sync: DiskSync, max_bytes: u64, key_hash: fn(&EntryKey) -> u64) -> Self {
+        let mut fixture = Fixture::new().with_sync(sync).with_max_bytes(max_bytes);
+        fixture.key_hash = key_hash;
+        Self {
+            store: Some(fixture.open().await),
+            fixture,
+            expected: vec![Expected::default(); usize::from(KEYS)],
+            last_written: None,
+            next_value: 0,
+        }
+    }
+
+    async fn make(&mut self, step: &Step) {
+        let store = Arc::clone(self.store.as_ref().unwrap());
+        match step {
+            Step::Put {
+                key,
+                bytes,
+                life_seconds,
+            } => {
+                self.next_value += 1;
+                let value = format!("{:>width$}", self.next_value, width = *bytes);
+                let entry = match life_seconds {
+                    Some(seconds) => self.fixture.dying_in(*seconds, &value),
+                    None => entry(&value),
+                };
+                let dies_at = entry.dies_at();
+                let is_declined = value.len() == DECLINED_BYTES;
+                let writes = self.fixture.files.writes();
+                store.store(&name(*key), entry).await;
+                self.note_write(*key, writes, (!is_declined).then_some((value, dies_at)));
+            }
+            Step::Delete { key } => {
+                let writes = self.fixture.files.writes();
+                store.remove(&name(*key)).await;
+                self.note_write(*key, writes, None);
+            }
+            Step::Pass { seconds } => self.fixture.pass_seconds(*seconds),
+            Step::Maintain => store.maintain().await,
+            restart => {
+                self.restart(store, restart).await;
+            }
+        }
+        self.check_limits();
+        self.check_every_key();
+    }
+
+    /// Takes note of a put or delete of `key`; before it there were so many writes to the files.
+    fn note_write(&mut self, key: u8, writes_before: u32, newest: Option<Value>) {
+        if self.fixture.files.writes() == writes_before {
+            assert!(newest.is_none(), "a put was acknowledged and not written");
+            return;
+        }
+        let key = usize::from(key);
+        self.last_written = Some(key);
+        let before = std::mem::take(&mut self.expected[key]);
+        self.expected[key] = Expected {
+            newest,
+            or_before: before.newest,
+            may_miss: false,
+        };
+    }
+
+    async fn restart(&mut self, store: Arc<DiskStore>, restart: &Step) {
+        let is_closed = matches!(
+            restart,
+            Step::CloseAndOpen | Step::CloseLosePowerAndOpen { .. }
+        );
+        if is_closed {
+            store.close().await.expect("nothing fails here");
+        }
+        self.store = None;
+        assert_eq!(Arc::strong_count(&store), 1);
+        drop(store);
+        match restart {
+            Step::KillInLastWriteAndOpen { part } => {
+                if self.fixture.files.tear_last_write(*part)
+                    && let Some(key) = self.last_written
+                {
+                    self.expected[key].may_miss = true;
+                    self.check_torn(key).await;
+                    return;
+                }
+            }
+            Step::LosePowerAndOpen { part } | Step::CloseLosePowerAndOpen { part } => {
+                self.fixture.files.lose_power(*part);
+                self.fixture.next_boot();
+                let is_kept = is_closed || self.fixture.config.sync == DiskSync::Always;
+                for expected in &mut self.expected {
+                    expected.may_miss |= !is_kept;
+                }
+            }
+            _ => {}
+        }
+        self.store = Some(self.fixture.open().await);
+    }
+
+    /// Opens after a torn write: whether it has happened is found out now, and does not change again.
+    async fn check_torn(&mut self, key: usize) {
+        let store = self.fixture.open().await;
+        let expected = &mut self.expected[key];
+        let found = store.value(&name(u8::try_from(key).unwrap())).await;
+        if let Some(before) = expected.or_before.take()
+            && found.as_ref() == Some(&before.0)
+        {
+            expected.newest = Some(before);
+        }
+        self.store = Some(store);
+    }
+
+    fn check_limits(&self) {
+        let files = &self.fixture.files;
+        let max_bytes = self.fixture.config.max_bytes;
+        assert!(files.bytes_highest() <= max_bytes, "the cap was passed");
+        let stats = self.store.as_ref().unwrap().stats();
+        assert!(files.bytes() <= stats.bytes, "bytes that are not counted");
+        assert_eq!(stats.damaged, 0, "nothing is damaged here");
+    }
+
+    fn check_every_key(&self) {
+        let store = self.store.as_ref().unwrap();
+        let now = self.fixture.clock.now();
+        let is_tight = self.fixture.config.max_bytes < ROOMY_BYTES;
+        for (number, expected) in self.expected.iter().enumerate() {
+            let name = name(u8::try_from(number).unwrap());
+            let key = super::fixture::key(&name);
+            let found = store.shared.lookup(&key, (store.key_hash)(&key), now);
+            let found = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
+            let found = found.as_deref().map(shown);
+            let live = expected.newest.as_ref();
+            let live = live.filter(|(_, dies_at)| dies_at.is_none_or(|end| now < end));
+            let live = live.map(|(value, _)| shown(value));
+            if found.is_some() || !(is_tight || expected.may_miss) {
+                assert_eq!(found, live, "{name}");
+            }
+        }
+    }
+}
+
+/// So much that no test run fills it.
+const ROOMY_BYTES: u64 = 1 << 20;
+
+/// A value's number and its length: easier to read than the value.
+fn shown(value: &str) -> (String, usize) {
+    (value.trim_start().to_owned(), value.len())
+}
+
+fn name(key: u8) -> String {
+    format!("key {key}")
+}
+
+fn run(sync: DiskSync, max_bytes: u64, key_hash: fn(&EntryKey) -> u64, steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut run = Run::new(sync, max_bytes, key_hash).await;
+        for step in steps {
+            run.make(step).await;
+        }
+    });
+}
+
+/// Three hashes for all keys, so that keys collide all the time.
+fn colliding_hash(key: &EntryKey) -> u64 {
+    key.hash64() % 3
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_older_value_and_no_loss_with_room_to_spare(
+        is_always in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let sync = if is_always { DiskSync::Always } else { DiskSync::Os };
+        run(sync, ROOMY_BYTES, EntryKey::hash64, &steps);
+    }
+
+    #[test]
+    fn no_older_value_under_pressure_for_space(
+        is_always in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let sync = if is_always { DiskSync::Always } else { DiskSync::Os };
+        run(sync, 16 << 10 | 1 << 10, EntryKey::hash64, &steps);
+    }
+
+    #[test]
+    fn no_older_value_and_no_loss_when_hashes_collide(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        run(DiskSync::Os, ROOMY_BYTES, colliding_hash, &steps);
+    }
+}

@@ -1,0 +1,115 @@
+//! What of the log is kept: dropping segments, counting bytes, and the manifest that says so.
+//!
+//! Knows nothing of records. Which segments may be dropped is decided by `reclaim.rs` and `recover.rs`;
+//! only the oldest may always be.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::format::SegmentId;
+use super::log::Log;
+use super::manifest::{self, Manifest};
+use super::segment::file_name;
+use super::shared::Counters;
+
+impl Log {
+    /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
+    pub(super) fn evict_oldest(&mut self) -> io::Result<()> {
+        let Some(id) = self.sealed.keys().next().copied() else {
+            return Ok(());
+        };
+        self.site.files.remove(&file_name(id))?;
+        let evicted = self.forget(|other| other == id);
+        Counters::add(&self.site.shared.counters.evicted, evicted);
+        Ok(())
+    }
+
+    /// Takes segments out of the manifest, so that after a crash they are neither missed nor read. They
+    /// hide nothing any more, or all that they hide goes with them. To be followed by
+    /// [`Log::remove_unlisted`].
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub(super) fn unlist(&self, dropped: &[SegmentId]) -> io::Result<()> {
+        self.write_manifest(dropped, false, self.site.is_durable())
+    }
+
+    /// Forgets and removes segments that are no longer listed; gives the number of entries that went.
+    pub(super) fn remove_unlisted(&mut self, dropped: &[SegmentId]) -> io::Result<u64> {
+        let entries = self.forget(|id| dropped.contains(&id));
+        for id in dropped {
+            self.site.files.remove(&file_name(*id))?;
+        }
+        Ok(entries)
+    }
+
+    fn forget(&mut self, is_forgotten: impl Fn(SegmentId) -> bool) -> u64 {
+        let shared = Arc::clone(&self.site.shared);
+        let entries = shared.index.remove_segments(&is_forgotten);
+        self.sealed.retain(|id, _| {
+            let stays = !is_forgotten(*id);
+            if !stays {
+                shared.segments.remove(*id);
+            }
+            stays
+        });
+        self.publish_bytes();
+        entries
+    }
+
+    /// Makes everything durable and says in the manifest that the store was closed.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        self.seal_active();
+        for segment in self.site.shared.segments.all() {
+            segment.file.sync()?;
+        }
+        self.site.files.sync_names()?;
+        self.write_manifest(&[], true, true)
+    }
+
+    /// Lists the segments as they are now.
+    pub(super) fn list_segments(&self) -> io::Result<()> {
+        self.write_manifest(&[], false, self.site.is_durable())
+    }
+
+    /// Says that the store is open. Synced also with `os`: after a power loss it must not look as if it
+    /// were still closed.
+    pub(super) fn say_open(&self) -> io::Result<()> {
+        self.write_manifest(&[], false, true)
+    }
+
+    fn write_manifest(&self, without: &[SegmentId], closed: bool, durable: bool) -> io::Result<()> {
+        let sealed = self.sealed.iter().map(|(id, sealed)| (*id, sealed.end));
+        let sealed = sealed.filter(|(id, _)| !without.contains(id));
+        let active = self.active().map(|(id, _)| (id, None));
+        let manifest = Manifest {
+            sync: self.site.config.sync,
+            closed,
+            store_id: self.store_id,
+            next_segment: self.next_segment,
+            boot_id: self.site.config.boot_id.clone(),
+            segments: sealed.chain(active).collect(),
+        };
+        self.site.files.replace(
+            manifest::NAME,
+            manifest::TEMPORARY_NAME,
+            &manifest.encode(),
+            durable,
+        )
+    }
+
+    /// The bytes that count against the limit, with this much more in this many more segments.
+    pub(super) fn bytes_with(&self, more_bytes: u64, more_segments: usize) -> u64 {
+        let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
+        let active = self.active().map_or(0, |(_, file_bytes)| file_bytes);
+        let segments = self.sealed.len() + usize::from(self.active().is_some()) + more_segments;
+        sealed + active + more_bytes + 2 * Manifest::file_bytes(segments)
+    }
+
+    pub(super) fn publish_bytes(&self) {
+        let bytes = self.bytes_with(0, 0);
+        let counters = &self.site.shared.counters;
+        counters.bytes.store(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,52 @@
+//! The binary `milena`: arguments → verb → exit code; nothing else.
+
+mod delete;
+mod dev;
+mod failure;
+mod get;
+mod put;
+mod target;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use milena_server::build_info;
+
+use self::failure::{EXIT_CODES, Failure};
+
+/// Milena, a distributed cache: memory, then local disk, then S3
+#[derive(Parser)]
+#[command(name = "milena", version = build_info::line(), after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Dev(dev::Dev),
+    Put(put::Put),
+    Get(get::Get),
+    Delete(delete::Delete),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _reader_has_gone = writeln!(std::io::stderr(), "milena: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Dev(dev) => dev.run().await,
+        Verb::Put(put) => put.run().await,
+        Verb::Get(get) => get.run().await,
+        Verb::Delete(delete) => delete.run().await,
+    }
+}

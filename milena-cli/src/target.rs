@@ -1,0 +1,133 @@
+//! What put, get and delete have in common: which server, which entry.
+//!
+//! Checks neither bucket nor key: the server does, and its answer names the limit.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
+
+use clap::Args;
+use milena_client::{Address, Client, InvalidAddress, Options};
+use milena_server::settings::{EXPECTED_DURATION, parse_duration};
+
+use crate::dev::DEV_ROUTER_ADDR;
+use crate::failure::Failure;
+
+/// The longest value that is sent or taken, in bytes: the most that any server can be told to allow, so
+/// that it is the server's own limit that decides.
+pub(crate) const VALUE_BYTES_MAX: usize = 1 << 30;
+
+/// The server that is asked.
+#[derive(Args)]
+pub(crate) struct Server {
+    /// The router's address, as host:port or https://host:port
+    #[arg(long, env = "MILENA_ADDR", default_value_t = default_address(), value_parser = parse_address)]
+    addr: Address,
+
+    /// How long the server may take to answer, such as 500ms, 30s or 2m
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
+    timeout: Duration,
+}
+
+/// The entry that is meant.
+#[derive(Args)]
+pub(crate) struct Entry {
+    /// The bucket: 1 to 63 of A-Z a-z 0-9 . _ -
+    pub(crate) bucket: String,
+
+    /// The key: 1 to 1,024 bytes, any bytes
+    key: OsString,
+
+    /// KEY is in hexadecimal: 00ff is two bytes
+    #[arg(long)]
+    key_hex: bool,
+}
+
+impl Server {
+    /// A client that connects when it is first used.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let options = Options {
+            deadline: self.timeout,
+            value_bytes_max: VALUE_BYTES_MAX,
+            ..Options::default()
+        };
+        Client::connect_with(self.addr.as_str(), &options)
+            .map_err(|error| Failure::invalid_input(error.to_string()))
+    }
+}
+
+impl Entry {
+    /// The key's bytes.
+    pub(crate) fn key(&self) -> Result<Vec<u8>, Failure> {
+        let given = self.key.clone().into_vec();
+        if !self.key_hex {
+            return Ok(given);
+        }
+        from_hex(&given).ok_or_else(|| {
+            Failure::invalid_input(
+                "the key is not in hexadecimal; expected two digits for each byte",
+            )
+        })
+    }
+}
+
+fn default_address() -> Address {
+    parse_address(&DEV_ROUTER_ADDR.to_string()).expect("an IP address and a port are an address")
+}
+
+fn parse_address(text: &str) -> Result<Address, InvalidAddress> {
+    if text.contains("://") {
+        Address::parse(text)
+    } else {
+        Address::parse(&format!("http://{text}"))
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| format!("expected {EXPECTED_DURATION}"))
+}
+
+fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| match *pair {
+        [high, low] => u8::try_from(value(high)? * 16 + value(low)?).ok(),
+        _ => None,
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_leave_out_its_scheme() {
+        for (text, address) in [
+            ("127.0.0.1:50050", "http://127.0.0.1:50050"),
+            ("http://router:1", "http://router:1"),
+            ("https://router:1", "https://router:1"),
+        ] {
+            assert_eq!(parse_address(text).unwrap().as_str(), address);
+        }
+        assert!(parse_address("router").is_err(), "it has no port");
+        assert!(parse_address("").is_err());
+    }
+
+    #[test]
+    fn hexadecimal_is_two_digits_a_byte() {
+        assert_eq!(from_hex(b"00fF0a"), Some(vec![0, 255, 10]));
+        assert_eq!(from_hex(b""), Some(vec![]));
+        for wrong in ["0", "0g", "+f", "abc"] {
+            assert_eq!(from_hex(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_of_nothing_is_refused() {
+        assert_eq!(parse_timeout("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_timeout("0s").is_err());
+        assert!(parse_timeout("soon").is_err());
+    }
+}
