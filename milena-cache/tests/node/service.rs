@@ -297,7 +297,8 @@ async fn a_stop_is_announced_and_waits_for_calls_in_flight() {
     let stopping = begin(bench.node.stop());
     let second = states.message().await.unwrap().unwrap();
     assert_eq!(second.status(), ServingStatus::NotServing);
-    drop((states, health));
+    /*X*/
+    let _keep = (states, health);
     let ready = milena_testing::page::page(metrics_addr, "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(
