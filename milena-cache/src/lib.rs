@@ -22,15 +22,14 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use milena_server::admin::AdminServer;
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
+use milena_server::program::{self, ServeError, Server};
 use milena_server::rate_limit::RateLimit;
-use milena_server::signals;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -92,7 +91,7 @@ impl Background {
     }
 }
 
-/// Why a node could not start or go on.
+/// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// `LISTEN_ADDR` cannot be listened on.
@@ -104,12 +103,6 @@ pub enum NodeError {
     /// The disk tier cannot be used, and serving without it would hide a mistake.
     #[error("the disk tier cannot be opened (DISK_PATH): {0}")]
     Disk(#[source] store::disk::OpenError),
-    /// Signals cannot be handled.
-    #[error("signals cannot be handled: {0}")]
-    Signals(#[source] std::io::Error),
-    /// Serving ended by itself.
-    #[error("serving ended: {0}")]
-    Serving(String),
 }
 
 impl Node {
@@ -117,20 +110,8 @@ impl Node {
     ///
     /// # Errors
     /// When it cannot start, or ends by itself.
-    pub async fn run(config: Config) -> Result<(), NodeError> {
-        // First of all, so that a signal during the start finds somebody who heeds it.
-        let mut stop_requested = pin!(signals::stop_requested());
-        let mut node = tokio::select! {
-            biased;
-            requested = &mut stop_requested => return requested.map_err(NodeError::Signals),
-            started = Self::start(config, Clock::system()) => started?,
-        };
-        let ended = tokio::select! {
-            requested = stop_requested => requested.map_err(NodeError::Signals),
-            reason = node.failed() => Err(NodeError::Serving(reason)),
-        };
-        node.stop().await;
-        ended
+    pub async fn run(config: Config) -> Result<(), ServeError<NodeError>> {
+        program::serve(Self::start(config, Clock::system())).await
     }
 
     /// Starts the parts in order: S3 client, tiers, metrics, gRPC, routers. Waits neither for S3 nor for a
@@ -239,14 +220,15 @@ impl Node {
             disk.recovered().await;
         }
     }
+}
 
-    /// Waits until it cannot serve any more, which should not happen; gives the reason.
-    pub async fn failed(&mut self) -> String {
+impl Server for Node {
+    async fn failed(&mut self) -> String {
         self.grpc.failed().await
     }
 
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
-    pub async fn stop(self) {
+    async fn stop(self) {
         self.watch.drain();
         for service in ["", SERVICE_NAME] {
             self.health

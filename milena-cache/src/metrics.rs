@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use milena_server::metrics::{LATENCY_BUCKETS_SECONDS, registry};
-use prometheus::core::Collector;
+use milena_server::metrics::{LATENCY_BUCKETS_SECONDS, Outcome, RESULTS, registered, registry};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -16,16 +15,6 @@ use crate::error::Error;
 
 /// The three operations, as label values; [`Op`] indexes them.
 const OPS: [&str; 3] = ["get", "put", "delete"];
-
-/// How a request ended, as label values; [`Outcome`] indexes them.
-const RESULTS: [&str; 6] = [
-    "ok",
-    "not_found",
-    "invalid",
-    "rate_limited",
-    "unavailable",
-    "error",
-];
 
 /// The label `tier` of what an operation took in all.
 const ALL_TIERS: &str = "all";
@@ -39,23 +28,6 @@ pub enum Op {
     Put,
     /// `delete`
     Delete,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done; for a get: found.
-    Ok,
-    /// A get of a key that no tier holds.
-    NotFound,
-    /// Refused for what it asked.
-    Invalid,
-    /// Refused for how often it asked.
-    RateLimited,
-    /// S3 or the router could not be reached.
-    Unavailable,
-    /// Anything else.
-    Error,
 }
 
 /// The node's metrics.
@@ -300,17 +272,6 @@ impl Families {
             entries: self.entries.with_label_values(&[tier]),
         }
     }
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: prometheus::Result<C>,
-) -> C {
-    let collector = collector.expect("the metric's name and labels are sound");
-    registry
-        .register(Box::new(collector.clone()))
-        .expect("each name is registered once");
-    collector
 }
 
 #[cfg(test)]

@@ -137,10 +137,10 @@ mod tests {
             with_causes(&silent_of_its_cause),
             "cannot listen on 127.0.0.1:9: no luck"
         );
-        let telling_its_cause = milena_cache::NodeError::Signals(source());
+        let telling_its_cause = milena_cache::NodeError::Listen(addr, source());
         assert_eq!(
             with_causes(&telling_its_cause),
-            "signals cannot be handled: no luck"
+            "gRPC cannot listen on 127.0.0.1:9 (LISTEN_ADDR): no luck"
         );
     }
 }

@@ -81,7 +81,7 @@ async fn serve_on(
         RouterServer::new(ScriptedRouter(get))
             .max_decoding_message_size(Options::VALUE_BYTES_MAX + (64 << 10)),
     );
-    GrpcServer::start(addr, NonZeroUsize::MIN, routes)
+    GrpcServer::start(addr, NonZeroUsize::MIN, Options::VALUE_BYTES_MAX, routes)
         .await
         .unwrap()
 }

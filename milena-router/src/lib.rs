@@ -12,7 +12,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,8 +20,8 @@ use milena_client::Options;
 use milena_server::admin::{AdminServer, Readiness, Watched};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
+use milena_server::program::{self, ServeError, Server};
 use milena_server::rate_limit::RateLimit;
-use milena_server::signals;
 use tokio::runtime::Handle;
 
 pub mod config;
@@ -71,39 +70,13 @@ pub enum StartError {
     },
 }
 
-/// Why a router that started ended otherwise than by a stop.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The system does not let the process handle signals.
-    #[error("signals cannot be handled: {0}")]
-    Signals(#[source] io::Error),
-    /// It could not serve any more.
-    #[error("{0}")]
-    Failed(String),
-}
-
 impl Router {
     /// Starts a router, serves until the process is asked to stop, and stops it.
     ///
     /// # Errors
     /// When it cannot start or cannot go on.
-    pub async fn run(config: Config) -> Result<(), RunError> {
-        // First of all, so that a signal during the start finds somebody who heeds it.
-        let mut stop_requested = pin!(signals::stop_requested());
-        let mut router = tokio::select! {
-            biased;
-            requested = &mut stop_requested => return requested.map_err(RunError::Signals),
-            started = Self::start(config) => started?,
-        };
-        tokio::select! {
-            requested = stop_requested => requested.map_err(RunError::Signals)?,
-            reason = router.failed() => return Err(RunError::Failed(reason)),
-        }
-        router.stop().await;
-        Ok(())
+    pub async fn run(config: Config) -> Result<(), ServeError<StartError>> {
+        program::serve(Self::start(config)).await
     }
 
     /// Starts a router: its HTTP endpoint, then its gRPC listener.
@@ -175,14 +148,15 @@ impl Router {
     pub async fn nodes_joined(&self, count: usize) {
         self.shown.membership.reached(count).await;
     }
+}
 
-    /// Waits until it cannot serve any more, which should not happen; gives the reason.
-    pub async fn failed(&mut self) -> String {
+impl Server for Router {
+    async fn failed(&mut self) -> String {
         self.grpc.failed().await
     }
 
     /// Says that it is stopping, finishes the calls in flight (20 s at most) and stops.
-    pub async fn stop(self) {
+    async fn stop(self) {
         self.shown.draining.store(true, Ordering::Relaxed);
         self.health.not_serving().await;
         tracing::info!("health is NOT_SERVING; finishing calls in flight");

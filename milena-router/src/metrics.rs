@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use milena_server::metrics::{LATENCY_BUCKETS_SECONDS, encode, registry};
-use prometheus::core::Collector;
+use milena_server::metrics::{
+    LATENCY_BUCKETS_SECONDS, Outcome, RESULTS, encode, registered, registry,
+};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -18,16 +19,6 @@ const OPS: [&str; 5] = ["get", "put", "delete", "join", "leave"];
 
 /// How many of [`OPS`], from the first, are forwarded to a node.
 const FORWARDED_OPS: usize = 3;
-
-/// How a request ended, as label values; [`Outcome`] indexes them.
-const OUTCOMES: [&str; 6] = [
-    "ok",
-    "not_found",
-    "invalid",
-    "rate_limited",
-    "unavailable",
-    "error",
-];
 
 /// An operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,28 +35,11 @@ pub enum Op {
     Leave,
 }
 
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done; for a get: found.
-    Ok,
-    /// A get of a key that its owner does not hold.
-    NotFound,
-    /// Refused for what it asked.
-    Invalid,
-    /// Refused for how often it asked.
-    RateLimited,
-    /// The owner could not be reached, or cannot serve now, or there is none.
-    Unavailable,
-    /// Anything else.
-    Error,
-}
-
 /// The router's metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: [[IntCounter; OUTCOMES.len()]; OPS.len()],
+    requests: [[IntCounter; RESULTS.len()]; OPS.len()],
     errors: [IntCounter; Error::KINDS.len()],
     forward_durations: [Histogram; FORWARDED_OPS],
     nodes: IntGauge,
@@ -103,7 +77,7 @@ impl Metrics {
         let nodes = IntGauge::new("milena_router_nodes", "Nodes that have joined");
         Self {
             requests: OPS
-                .map(|op| OUTCOMES.map(|outcome| requests.with_label_values(&[op, outcome]))),
+                .map(|op| RESULTS.map(|outcome| requests.with_label_values(&[op, outcome]))),
             errors: Error::KINDS.map(|kind| errors.with_label_values(&[kind])),
             forward_durations: std::array::from_fn(|op| durations.with_label_values(&[OPS[op]])),
             nodes: registered(&registry, nodes),
@@ -138,17 +112,6 @@ impl Metrics {
     pub fn encode(&self) -> String {
         encode(&self.registry)
     }
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: prometheus::Result<C>,
-) -> C {
-    let collector = collector.expect("the metric's name and labels are sound");
-    registry
-        .register(Box::new(collector.clone()))
-        .expect("each name is registered once");
-    collector
 }
 
 #[cfg(test)]

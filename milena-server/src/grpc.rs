@@ -164,8 +164,8 @@ async fn accept(
         });
         match (connection, in_turn.next()) {
             (Ok(connection), Some(worker)) => {
-                // A worker that is gone has been reported by `failed`.
-                let _gone = worker.send(connection).await;
+                // A worker that is gone has been reported by `failed`; a busy one does not hold up the stop.
+                let _handed_over = drain.run_until_cancelled(worker.send(connection)).await;
             }
             (Err(error), _) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Command;
@@ -10,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::build_info;
 use crate::logging::{self, Logging};
 use crate::settings::{self, Invocation, Mistakes, Raw, Setting};
+use crate::signals;
 
 /// sysexits' EX_CONFIG: something was found in an unconfigured or misconfigured state.
 const EXIT_CONFIG: u8 = 78;
@@ -101,6 +103,51 @@ impl Program {
             }
         }
     }
+}
+
+/// A server that a program runs.
+pub trait Server: Sized {
+    /// Waits until it cannot serve any more, which should not happen; gives the reason.
+    fn failed(&mut self) -> impl Future<Output = String>;
+
+    /// Stops it, in order.
+    fn stop(self) -> impl Future<Output = ()>;
+}
+
+/// Why a server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError<E: std::error::Error + 'static> {
+    /// It did not start.
+    #[error(transparent)]
+    Start(E),
+    /// The system does not let the process handle signals.
+    #[error("signals cannot be handled: {0}")]
+    Signals(#[source] std::io::Error),
+    /// It could not serve any more.
+    #[error("serving ended: {0}")]
+    Failed(String),
+}
+
+/// Waits for a server's start, lets it serve until SIGTERM or Ctrl+C, and stops it.
+///
+/// # Errors
+/// When it does not start, or ends by itself.
+pub async fn serve<S: Server, E: std::error::Error + 'static>(
+    starting: impl Future<Output = Result<S, E>>,
+) -> Result<(), ServeError<E>> {
+    // First of all, so that a signal during the start finds somebody who heeds it.
+    let mut stop_requested = pin!(signals::stop_requested());
+    let mut server = tokio::select! {
+        biased;
+        requested = &mut stop_requested => return requested.map_err(ServeError::Signals),
+        started = starting => started.map_err(ServeError::Start)?,
+    };
+    let ended = tokio::select! {
+        requested = stop_requested => requested.map_err(ServeError::Signals),
+        reason = server.failed() => Err(ServeError::Failed(reason)),
+    };
+    server.stop().await;
+    ended
 }
 
 /// Takes as many open files as the system allows the process: each connection is one, and each segment of a

@@ -9,6 +9,7 @@ use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_client::{Client, Options};
 use milena_server::clock::Clock;
+use milena_server::program::Server as _;
 use tempfile::TempDir;
 
 use crate::PATIENCE;

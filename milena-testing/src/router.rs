@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use milena_client::{Address, Client, Options};
 use milena_router::Router;
 use milena_router::config::Config;
+use milena_server::program::Server as _;
 
 use crate::node::address_of;
 use crate::page::page;

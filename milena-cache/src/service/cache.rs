@@ -11,12 +11,13 @@ use milena_protos::cache_server::{
 };
 use milena_server::clock::Clock;
 use milena_server::grpc::answer_due;
+use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, Op, Outcome};
+use crate::metrics::{Metrics, Op};
 use crate::operation::Operation;
 
 /// The service `cache_server.Cache`.

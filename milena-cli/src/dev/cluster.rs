@@ -16,6 +16,7 @@ use milena_client::{Address, Options};
 use milena_router::{Router, StartError};
 use milena_s3::{Credentials, S3Server, Storage};
 use milena_server::clock::Clock;
+use milena_server::program::Server as _;
 
 use super::folder::Folder;
 use crate::failure::{Failure, with_causes};
@@ -218,6 +219,5 @@ fn node_failure(number: usize, error: &NodeError) -> Failure {
             Failure::unavailable(format!("{message}; try again"))
         }
         NodeError::Disk(_) => Failure::io(message),
-        NodeError::Signals(_) | NodeError::Serving(_) => Failure::internal(message),
     }
 }

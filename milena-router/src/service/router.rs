@@ -16,6 +16,7 @@ use milena_protos::router_server::{
 };
 use milena_server::clock::{Clock, Deadline};
 use milena_server::grpc::answer_due;
+use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
@@ -23,7 +24,7 @@ use super::status::{outcome_of, status_of};
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::membership::Membership;
-use crate::metrics::{Metrics, Op, Outcome};
+use crate::metrics::{Metrics, Op};
 
 /// How long a call may take whose caller gave no deadline.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);

@@ -2,11 +2,11 @@
 
 use milena_client::ClientError;
 use milena_server::clock::Clock;
+use milena_server::metrics::Outcome;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::error::Error;
-use crate::metrics::Outcome;
 
 /// The status that tells a caller of `error`. What is a bug goes into the log, and the caller gets the
 /// number under which it is found there.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::support::Cluster;
 use milena_router::config::Config;
 use milena_router::{Router, StartError};
+use milena_server::program::Server as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Channel;
