@@ -184,7 +184,7 @@ async fn a_body_that_is_not_what_was_put_is_unavailable_and_not_kept() {
     let metadata = [("milena-format", "1".to_owned()), ("milena-crc32c", crc32c)];
     bench
         .objects()
-        .put_like(&object_of("damaged"), "wrong", metadata)
+        .put_with_metadata(&object_of("damaged"), "wrong", metadata)
         .await;
     let held_before = copies(&bench.node).await;
     let said = unavailable(bench.get("damaged").await);

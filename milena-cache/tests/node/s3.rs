@@ -196,7 +196,10 @@ async fn objects_that_others_wrote_are_served_as_they_are(fixture: Fixture) {
         ("milena-expires-ms", "soon".to_owned()),
         ("color", "red".to_owned()),
     ];
-    fixture.objects.put_like("b/odd", "v", foreign).await;
+    fixture
+        .objects
+        .put_with_metadata("b/odd", "v", foreign)
+        .await;
     let found = fixture.get(&key("odd")).await.unwrap();
     assert_eq!(
         value_of(found),
@@ -249,7 +252,7 @@ async fn a_key_too_long_for_a_name_is_in_the_metadata_and_verified(fixture: Fixt
     let of_another = [("milena-key", BASE64.encode("another key"))];
     fixture
         .objects
-        .put_like(&name, "another's", of_another)
+        .put_with_metadata(&name, "another's", of_another)
         .await;
     let error = fixture.get(&long).await.unwrap_err();
     assert!(matches!(error, Error::S3Error(_)), "{error:?}");

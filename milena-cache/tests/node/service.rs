@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_client::ClientError;
-use milena_client::Options;
+use milena_client::{ClientError, Options};
 use milena_protos::cache_server::cache_client::CacheClient;
 use milena_protos::cache_server::{DeleteRequest, GetRequest, PutRequest};
 use milena_s3::{Action, Operation};
 use milena_testing::node::TestNode;
+use milena_testing::page::page;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -181,10 +181,6 @@ async fn keys_and_buckets_over_the_limits_are_refused_by_every_method_and_nothin
         (".", key(1), "other than"),
         ("..", key(1), "other than"),
     ];
-    let served = async || {
-        let counts = bench.s3.server().requests();
-        counts.put + counts.delete
-    };
     for (bucket, key, limit) in cases {
         let refusals: [Status; 3] = [
             client
@@ -205,7 +201,8 @@ async fn keys_and_buckets_over_the_limits_are_refused_by_every_method_and_nothin
             assert!(refused.message().contains(limit), "{bucket:?}: {refused}");
         }
     }
-    assert_eq!(served().await, 0);
+    let asked = bench.s3.server().requests();
+    assert_eq!(asked.put + asked.delete, 0);
     let invalid = "milena_requests_total{op=\"put\",result=\"invalid\"}";
     assert_eq!(bench.node.metric(invalid).await, 9);
 }
@@ -297,21 +294,16 @@ async fn a_stop_is_announced_and_waits_for_calls_in_flight() {
     let stopping = begin(bench.node.stop());
     let second = states.message().await.unwrap().unwrap();
     assert_eq!(second.status(), ServingStatus::NotServing);
-    /*X*/
-    let _keep = (states, health);
-    let ready = milena_testing::page::page(metrics_addr, "/readyz").await;
+    // A stop waits for open streams as it does for calls.
+    drop((states, health));
+    let ready = page(metrics_addr, "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(
         ready.body.starts_with("not ready: stopping\n"),
         "{}",
         ready.body
     );
-    assert_eq!(
-        milena_testing::page::page(metrics_addr, "/livez")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(page(metrics_addr, "/livez").await.status, 200);
     held.release();
     put.await.unwrap().unwrap();
     stopping.await.unwrap();

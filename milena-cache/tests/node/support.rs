@@ -173,8 +173,8 @@ impl Objects {
         request.send().await.unwrap()
     }
 
-    /// Writes an object's content and metadata anew, the metadata as `change` makes it.
-    pub(crate) async fn put_like(
+    /// Writes an object with this metadata.
+    pub(crate) async fn put_with_metadata(
         &self,
         object: &str,
         content: impl Into<Bytes>,
