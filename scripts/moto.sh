@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command while moto, an S3 server that we did not write, listens on 127.0.0.1:
 #
-#   scripts/moto.sh cargo test -p milena-cache --test node s3
+#   scripts/moto.sh cargo test -p milena-cache --test node s3::
 #
 # The command finds it by MILENA_TEST_MOTO_URL; with MILENA_REQUIRE_MOTO=1, which is set too, the tests that
 # want it fail without it. moto is installed from PyPI into a virtual environment under target/, once.

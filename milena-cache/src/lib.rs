@@ -28,13 +28,12 @@ use std::time::Duration;
 use milena_server::admin::AdminServer;
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
+use milena_server::health::Health;
 use milena_server::program::{self, ServeError, Server};
 use milena_server::rate_limit::RateLimit;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
 use self::config::Config;
 use self::membership::{Advertised, Membership};
@@ -59,9 +58,6 @@ const SWEEP_STEP_ENTRIES: usize = 512;
 /// A sweep looks at one in so many entries, so that all are looked at within a minute or so.
 const SWEEP_SHARE: usize = 64;
 
-/// The gRPC service whose health is reported, beside that of the whole server (an empty name).
-const SERVICE_NAME: &str = "cache_server.Cache";
-
 /// A running cache node.
 pub struct Node {
     grpc: GrpcServer,
@@ -69,10 +65,10 @@ pub struct Node {
     operation: Operation,
     disk: Option<Arc<DiskStore>>,
     watch: Arc<Watch>,
-    health: HealthReporter,
+    health: Health,
     /// Joins and leaves the routers; stopped first.
     memberships: Background,
-    /// Watches and sweeps; stopped last.
+    /// Watches and sweeps.
     upkeep: Background,
 }
 
@@ -167,9 +163,7 @@ impl Node {
             clock.clone(),
         );
         let (routes, health) = service::routes(service);
-        health
-            .set_service_status(SERVICE_NAME, ServingStatus::Serving)
-            .await;
+        health.set_serving(true).await;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
@@ -230,13 +224,11 @@ impl Server for Node {
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
     async fn stop(self) {
         self.watch.drain();
-        for service in ["", SERVICE_NAME] {
-            self.health
-                .set_service_status(service, ServingStatus::NotServing)
-                .await;
-        }
+        self.health.set_serving(false).await;
         tracing::info!("not ready any more");
         self.memberships.stop().await;
+        self.upkeep.stop().await;
+        self.health.end().await;
         if !self.grpc.stop(FINISH_TIMEOUT).await {
             tracing::warn!(timeout = ?FINISH_TIMEOUT, "calls were still in flight and were cut off");
         }
@@ -247,7 +239,6 @@ impl Server for Node {
             tracing::warn!(timeout = ?FINISH_TIMEOUT, "S3 was still being waited for");
         }
         tracing::info!("gRPC stopped");
-        self.upkeep.stop().await;
         if let Some(disk) = self.disk {
             match disk.close().await {
                 Ok(()) => tracing::info!("disk tier closed"),

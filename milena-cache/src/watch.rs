@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use milena_server::admin::{Readiness, Watched};
 use milena_server::clock::Clock;
+use milena_server::health::Health;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
 use crate::metrics::{Holdings, Metrics, TierMetrics};
 use crate::store::Store;
@@ -75,7 +74,7 @@ impl Watch {
     }
 
     /// Asks the tiers again and again until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, health: HealthReporter, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, health: Health, stop: CancellationToken) {
         loop {
             let rounds = self.tiers.iter().map(|tier| tier.ask(&self.clock, &health));
             let all_serving = futures::future::join_all(rounds)
@@ -99,7 +98,7 @@ impl Watch {
 }
 
 impl WatchedTier {
-    async fn ask(&self, clock: &Clock, health: &HealthReporter) -> bool {
+    async fn ask(&self, clock: &Clock, health: &Health) -> bool {
         let answer = self.store.check(clock.deadline_in(CHECK_TIMEOUT)).await;
         let state = match answer {
             Ok(()) => State::Serving,
@@ -121,13 +120,8 @@ impl WatchedTier {
             _ => {}
         }
         self.metrics.up.set(i64::from(is_serving));
-        let status = if is_serving {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
         health
-            .set_service_status(format!("tier.{}", self.name), status)
+            .set_part_serving(&format!("tier.{}", self.name), is_serving)
             .await;
         is_serving
     }

@@ -20,6 +20,7 @@ use milena_client::Options;
 use milena_server::admin::{AdminServer, Readiness, Watched};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
+use milena_server::health::Health;
 use milena_server::program::{self, ServeError, Server};
 use milena_server::rate_limit::RateLimit;
 use tokio::runtime::Handle;
@@ -35,7 +36,7 @@ use config::Config;
 use forward::Forward;
 use membership::Membership;
 use metrics::Metrics;
-use service::{Health, RouterService};
+use service::RouterService;
 
 /// How long calls in flight may take to finish once a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(20);
@@ -122,7 +123,7 @@ impl Router {
                 addr: config.listen_addr,
                 source,
             })?;
-        health.serving().await;
+        health.set_serving(true).await;
         tracing::info!(addr = %grpc.addr(), "serving gRPC");
         Ok(Self {
             grpc,
@@ -158,8 +159,9 @@ impl Server for Router {
     /// Says that it is stopping, finishes the calls in flight (20 s at most) and stops.
     async fn stop(self) {
         self.shown.draining.store(true, Ordering::Relaxed);
-        self.health.not_serving().await;
+        self.health.set_serving(false).await;
         tracing::info!("health is NOT_SERVING; finishing calls in flight");
+        self.health.end().await;
         if !self.grpc.stop(STOP_GRACE).await {
             tracing::warn!(grace = ?STOP_GRACE, "calls were still in flight and were dropped");
         }

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod build_info;
 pub mod clock;
 pub mod grpc;
+pub mod health;
 pub mod logging;
 pub mod metrics;
 pub mod program;

@@ -294,8 +294,6 @@ async fn a_stop_is_announced_and_waits_for_calls_in_flight() {
     let stopping = begin(bench.node.stop());
     let second = states.message().await.unwrap().unwrap();
     assert_eq!(second.status(), ServingStatus::NotServing);
-    // A stop waits for open streams as it does for calls.
-    drop((states, health));
     let ready = page(metrics_addr, "/readyz").await;
     assert_eq!(ready.status, 503);
     assert!(
@@ -306,6 +304,8 @@ async fn a_stop_is_announced_and_waits_for_calls_in_flight() {
     assert_eq!(page(metrics_addr, "/livez").await.status, 200);
     held.release();
     put.await.unwrap().unwrap();
+    let end = states.message().await.unwrap();
+    assert_eq!(end, None, "a stop does not wait for those who watch");
     stopping.await.unwrap();
 }
 
