@@ -123,30 +123,12 @@ impl Node {
             endpoint = config.s3.endpoint,
             "S3 client ready"
         );
-
-        let memory = Arc::new(MemoryStore::new(config.memory, clock.clone()));
-        let disk = open_disk(&config, &clock).await?;
-        let mut copies: Vec<(&'static str, Arc<dyn Store>)> = vec![("memory", memory.clone())];
-        copies.extend(
-            disk.iter()
-                .map(|disk| ("disk", Arc::clone(disk) as Arc<dyn Store>)),
-        );
-        let durable: (&'static str, Arc<dyn Store>) = ("s3", s3);
-        let watched = copies.iter().chain([&durable]).cloned();
-        let watch = Arc::new(Watch::new(watched, &metrics, clock.clone()));
-        let tier = |(name, store)| Tier::new(name, store, &metrics);
-        let limits = Limits {
-            copy_life: config.copy_life,
-            durable_timeout: config.s3.timeout,
-        };
-        let operation = Operation::new(
-            copies.into_iter().map(tier).collect(),
-            tier(durable),
-            limits,
-            clock.clone(),
-            Arc::clone(&metrics),
-            Handle::current(),
-        );
+        let Tiers {
+            memory,
+            disk,
+            watch,
+            operation,
+        } = Tiers::open(&config, s3, &metrics, &clock).await?;
         tracing::info!(disk = disk.is_some(), "tiers open");
 
         let admin = AdminServer::start(config.metrics_addr, Arc::clone(&watch) as _)
@@ -250,14 +232,55 @@ impl Server for Node {
     }
 }
 
-async fn open_disk(config: &Config, clock: &Clock) -> Result<Option<Arc<DiskStore>>, NodeError> {
-    let Some(disk) = &config.disk else {
-        return Ok(None);
-    };
-    let store = DiskStore::open(disk.clone(), clock.clone())
-        .await
-        .map_err(NodeError::Disk)?;
-    Ok(Some(store))
+/// The stores in their order, and what works on them.
+struct Tiers {
+    memory: Arc<MemoryStore>,
+    disk: Option<Arc<DiskStore>>,
+    watch: Arc<Watch>,
+    operation: Operation,
+}
+
+impl Tiers {
+    async fn open(
+        config: &Config,
+        s3: Arc<S3Store>,
+        metrics: &Arc<Metrics>,
+        clock: &Clock,
+    ) -> Result<Self, NodeError> {
+        let memory = Arc::new(MemoryStore::new(config.memory, clock.clone()));
+        let disk = match &config.disk {
+            None => None,
+            Some(disk) => {
+                let opened = DiskStore::open(disk.clone(), clock.clone()).await;
+                Some(opened.map_err(NodeError::Disk)?)
+            }
+        };
+        let mut copies: Vec<(&'static str, Arc<dyn Store>)> = vec![("memory", memory.clone())];
+        if let Some(disk) = &disk {
+            copies.push(("disk", disk.clone()));
+        }
+        let durable: (&'static str, Arc<dyn Store>) = ("s3", s3);
+        let watched = copies.iter().chain([&durable]).cloned();
+        let watch = Arc::new(Watch::new(watched, metrics, clock.clone()));
+        let tier = |(name, store)| Tier::new(name, store, metrics);
+        let operation = Operation::new(
+            copies.into_iter().map(tier).collect(),
+            tier(durable),
+            Limits {
+                copy_life: config.copy_life,
+                durable_timeout: config.s3.timeout,
+            },
+            clock.clone(),
+            Arc::clone(metrics),
+            Handle::current(),
+        );
+        Ok(Self {
+            memory,
+            disk,
+            watch,
+            operation,
+        })
+    }
 }
 
 /// Frees what has expired in memory without being read, a share of it at a time.

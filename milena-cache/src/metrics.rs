@@ -41,7 +41,7 @@ pub struct Metrics {
     pub misses: IntCounter,
     /// Routers that know of this node.
     pub joined_routers: IntGauge,
-    families: Families,
+    tiers: TierFamilies,
 }
 
 /// The metrics of one tier.
@@ -94,16 +94,31 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let registry = registry();
-        let families = Families::new(&registry);
-        let label = |counter: &IntCounterVec, value| counter.with_label_values(&[value]);
+        let requests = counters(
+            &registry,
+            "milena_requests_total",
+            "Requests by operation and result",
+            &["op", "result"],
+        );
+        let errors = counters(
+            &registry,
+            "milena_errors_total",
+            "Errors by kind",
+            &["kind"],
+        );
+        let misses = IntCounter::new(
+            "milena_cache_misses_total",
+            "Gets that no tier could answer",
+        );
+        let joined = IntGauge::new("milena_routers_joined", "Routers that know of this node");
+        let tiers = TierFamilies::new(&registry);
         Self {
-            requests: OPS
-                .map(|op| RESULTS.map(|result| families.requests.with_label_values(&[op, result]))),
-            errors: Error::KINDS.map(|kind| label(&families.errors, kind)),
-            durations: OPS.map(|op| families.durations.with_label_values(&[op, ALL_TIERS])),
-            misses: families.misses.clone(),
-            joined_routers: families.joined_routers.clone(),
-            families,
+            requests: OPS.map(|op| RESULTS.map(|result| requests.with_label_values(&[op, result]))),
+            errors: Error::KINDS.map(|kind| errors.with_label_values(&[kind])),
+            durations: OPS.map(|op| tiers.durations.with_label_values(&[op, ALL_TIERS])),
+            misses: registered(&registry, misses),
+            joined_routers: registered(&registry, joined),
+            tiers,
             registry,
         }
     }
@@ -111,7 +126,7 @@ impl Metrics {
     /// The handles of the tier called `name`, which is shown from now on.
     #[must_use]
     pub fn tier(&self, name: &str) -> TierMetrics {
-        self.families.tier(name)
+        self.tiers.handles(name)
     }
 
     /// Counts a request that ended so.
@@ -158,14 +173,10 @@ impl TierMetrics {
     }
 }
 
-/// The metric families, registered.
+/// The metric families that have a label `tier`, registered.
 #[derive(Debug)]
-struct Families {
-    requests: IntCounterVec,
-    errors: IntCounterVec,
+struct TierFamilies {
     durations: HistogramVec,
-    misses: IntCounter,
-    joined_routers: IntGauge,
     hits: IntCounterVec,
     promotions: IntCounterVec,
     invalidations: IntCounterVec,
@@ -178,11 +189,9 @@ struct Families {
     entries: IntGaugeVec,
 }
 
-impl Families {
+impl TierFamilies {
     fn new(registry: &Registry) -> Self {
-        let counters = |name, help, labels: &[&str]| {
-            registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
+        let by_tier = |name, help| counters(registry, name, help, &["tier"]);
         let gauges =
             |name, help| registered(registry, IntGaugeVec::new(Opts::new(name, help), &["tier"]));
         let durations = HistogramOpts::new(
@@ -190,59 +199,32 @@ impl Families {
             "Time spent in one call to a tier's store; tier=\"all\" is the whole operation",
         )
         .buckets(LATENCY_BUCKETS_SECONDS.to_vec());
+        let evictions = "Entries removed from a tier for space";
         Self {
-            requests: counters(
-                "milena_requests_total",
-                "Requests by operation and result",
-                &["op", "result"],
-            ),
-            errors: counters("milena_errors_total", "Errors by kind", &["kind"]),
             durations: registered(registry, HistogramVec::new(durations, &["op", "tier"])),
-            misses: registered(
-                registry,
-                IntCounter::new(
-                    "milena_cache_misses_total",
-                    "Gets that no tier could answer",
-                ),
-            ),
-            joined_routers: registered(
-                registry,
-                IntGauge::new("milena_routers_joined", "Routers that know of this node"),
-            ),
-            hits: counters(
-                "milena_cache_hits_total",
-                "Gets by the tier that answered",
-                &["tier"],
-            ),
-            promotions: counters(
+            hits: by_tier("milena_cache_hits_total", "Gets by the tier that answered"),
+            promotions: by_tier(
                 "milena_promotions_total",
                 "Entries copied into a tier on a read",
-                &["tier"],
             ),
-            invalidations: counters(
+            invalidations: by_tier(
                 "milena_invalidations_total",
                 "Entries removed from a tier because somebody asked",
-                &["tier"],
             ),
-            failures: counters(
-                "milena_tier_failures_total",
-                "Calls to a tier that failed",
-                &["tier"],
-            ),
+            failures: by_tier("milena_tier_failures_total", "Calls to a tier that failed"),
             evictions: counters(
+                registry,
                 "milena_evictions_total",
-                "Entries removed from a tier for space",
+                evictions,
                 &["tier", "reason"],
             ),
-            expirations: counters(
+            expirations: by_tier(
                 "milena_expirations_total",
                 "Entries removed from a tier because their time had passed",
-                &["tier"],
             ),
-            damaged: counters(
+            damaged: by_tier(
                 "milena_damaged_records_total",
                 "Records found damaged, and dropped",
-                &["tier"],
             ),
             up: gauges("milena_tier_up", "1 while a tier says that it serves"),
             bytes: gauges(
@@ -256,7 +238,7 @@ impl Families {
         }
     }
 
-    fn tier(&self, tier: &str) -> TierMetrics {
+    fn handles(&self, tier: &str) -> TierMetrics {
         TierMetrics {
             hits: self.hits.with_label_values(&[tier]),
             promotions: self.promotions.with_label_values(&[tier]),
@@ -272,6 +254,10 @@ impl Families {
             entries: self.entries.with_label_values(&[tier]),
         }
     }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 #[cfg(test)]
