@@ -16,6 +16,7 @@ use milena_server::clock::Clock;
 use super::config::{DiskConfig, DiskSync};
 use super::files::Files;
 use super::footer::Contents;
+use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
 use super::index::{Candidate, Location};
 use super::record::{Head, Kind};
@@ -60,6 +61,8 @@ pub(super) struct Log {
     pub(super) sealed: BTreeMap<SegmentId, Sealed>,
     /// Whether the index knows everything that the segments hold.
     pub(super) is_read: bool,
+    /// What was dropped and is still in the index.
+    pub(super) forgetting: Forgetting,
     active: Option<Active>,
 }
 
@@ -117,6 +120,7 @@ impl Log {
             next_segment,
             is_read: sealed.is_empty(),
             sealed,
+            forgetting: Forgetting::default(),
             active: None,
         }
     }
@@ -315,7 +319,7 @@ impl Log {
         if self.active.as_ref().is_some_and(|active| {
             active.end > SEGMENT_HEADER_BYTES && active.contents.needed_until.has_passed(now)
         }) {
-            self.abandon_active();
+            self.seal_active();
         }
     }
 }

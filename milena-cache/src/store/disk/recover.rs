@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::footer::{Contents, FooterEntry};
+use super::forget::Reason;
 use super::format::SegmentId;
 use super::index::{Candidate, Location};
 use super::log::{Lives, Log, write_footer};
@@ -134,7 +135,7 @@ impl Recovery {
         Counters::add(&log.site.shared.counters.damaged, 1);
         self.newest_first.clear();
         log.unlist(&dropped)?;
-        log.remove_unlisted(&dropped)?;
+        log.remove_unlisted(&dropped, Reason::Distrusted)?;
         Ok(())
     }
 }
@@ -151,7 +152,12 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
         location,
         is_retired,
     };
-    let newer = shared.index.candidates(entry.key_hash);
+    let newer = shared.index.candidates(entry.key_hash).into_iter();
+    let newer = newer.filter_map(|newer| {
+        let segment = shared.segments.find(newer.location.segment)?;
+        Some((segment, newer.location))
+    });
+    let newer: Vec<_> = newer.collect();
     if newer.is_empty() {
         let new = new(entry.is_tombstone);
         shared.index.insert(entry.key_hash, new, None);
@@ -165,10 +171,8 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
         return;
     };
     let mut is_shadowed = entry.is_tombstone;
-    for candidate in newer {
-        let newer = shared.segments.find(candidate.location.segment);
-        let newer = newer.and_then(|segment| segment.head_at(candidate.location));
-        match newer {
+    for (segment, location) in newer {
+        match segment.head_at(location) {
             Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => return,
             Some(_) => {}
             // It may be of the same key.
