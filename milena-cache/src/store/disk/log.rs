@@ -14,7 +14,7 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
 
 use super::config::{DiskConfig, DiskSync};
-use super::files::Files;
+use super::files::{Files, is_lack_of_descriptors};
 use super::footer::Contents;
 use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
@@ -129,7 +129,8 @@ impl Log {
     /// once into a new one.
     ///
     /// # Errors
-    /// The second failure. Any part of `records` may have been written.
+    /// The second failure. Any part of `records` may have been written. If it is for lack of
+    /// descriptors, the log can be used on.
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> io::Result<()> {
         let mut rest = records;
         let Err(error) = self.append_until_failure(&mut rest) else {
@@ -140,13 +141,15 @@ impl Log {
             "the disk store could not write to a segment; it goes on in a new one"
         );
         self.abandon_active();
-        if matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ) {
+        for _ in 0..segments_in_the_way(&error) {
             self.evict_oldest()?;
         }
-        self.append_until_failure(&mut rest)
+        let again = self.append_until_failure(&mut rest);
+        if again.is_err() {
+            // Perhaps the manifest does not list it: nothing may be written to it.
+            self.abandon_active();
+        }
+        again
     }
 
     /// Whether a record of this length fits into a segment of its own.
@@ -321,6 +324,16 @@ impl Log {
         }) {
             self.seal_active();
         }
+    }
+}
+
+/// How many of the oldest segments have to go before what failed so can succeed.
+fn segments_in_the_way(error: &io::Error) -> usize {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 1,
+        // One for the new segment, and one for the manifest that lists it.
+        _ if is_lack_of_descriptors(error) => 2,
+        _ => 0,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::files::is_lack_of_descriptors;
 use super::log::{Log, Site};
 use super::open;
 use super::plan::{self, Write};
@@ -116,7 +117,10 @@ impl Writer {
                 log,
                 recovery,
                 upkeep,
-            } => recovery.is_some() || upkeep.is_some() || !log.forgetting.is_done(),
+            } => {
+                let is_reading = recovery.as_ref().is_some_and(|left| !left.is_paused());
+                is_reading || upkeep.is_some() || !log.forgetting.is_done()
+            }
             State::Off { .. } => false,
         }
     }
@@ -133,6 +137,9 @@ impl Writer {
         };
         log.forgetting.step(&self.site.shared);
         if let Some(remaining) = recovery {
+            if remaining.is_paused() {
+                return;
+            }
             match remaining.step(log) {
                 Ok(false) => {}
                 Ok(true) => self.end_recovery(),
@@ -146,6 +153,7 @@ impl Writer {
                     // Nobody may be waiting for it.
                     let _ = done.send(());
                 }
+                Err(error) if is_lack_of_descriptors(&error) => *upkeep = None,
                 Err(error) => self.switch_off(&error),
             }
         }
@@ -192,15 +200,24 @@ impl Writer {
                 Err(_) => break,
             }
         }
+        let mut refused = None;
         if let State::On { log, .. } = &mut self.state {
             let writes = batch.iter().map(|queued| &queued.write);
             let records = writes.filter_map(|write| plan::record(log, write));
             let records: Vec<_> = records.collect();
-            if let Err(error) = log.append(&records) {
-                self.switch_off(&error);
+            match log.append(&records) {
+                Ok(()) => {}
+                Err(error) if is_lack_of_descriptors(&error) => refused = Some(error),
+                Err(error) => self.switch_off(&error),
             }
         }
-        let result = self.state_of_writes();
+        let result = match refused {
+            Some(error) => Err(Error::StoreError(Cause::with_source(
+                "the disk store cannot open a file",
+                error,
+            ))),
+            None => self.state_of_writes(),
+        };
         for queued in batch {
             drop(queued.room);
             // Who asked may have gone; the write was made all the same.
@@ -246,7 +263,10 @@ impl Writer {
                 *upkeep = Some((Round::start(log), done));
                 return;
             }
-            State::On { .. } => {}
+            State::On {
+                recovery: Some(recovery),
+                ..
+            } => recovery.resume(),
             State::Off { has_files } => match open::start_empty(self.site.clone()) {
                 Ok(log) => {
                     tracing::info!("the disk store is on again, and empty");
