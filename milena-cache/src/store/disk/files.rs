@@ -8,6 +8,8 @@ use std::io::{self, IoSlice, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 /// One flat directory.
 pub(super) trait Files: Send + Sync + 'static {
     /// The names and sizes of the files in it.
@@ -53,6 +55,14 @@ pub(super) trait DataFile: Send + Sync + 'static {
 
     /// The file's length.
     fn bytes(&self) -> io::Result<u64>;
+}
+
+/// Whether it failed only because too many files are open: nothing is wrong with the file.
+pub(super) fn is_lack_of_descriptors(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 /// A directory of the operating system.

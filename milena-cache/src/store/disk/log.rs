@@ -14,8 +14,9 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
 
 use super::config::{DiskConfig, DiskSync};
-use super::files::Files;
+use super::files::{Files, is_lack_of_descriptors};
 use super::footer::Contents;
+use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
 use super::index::{Candidate, Location};
 use super::record::{Head, Kind};
@@ -60,6 +61,8 @@ pub(super) struct Log {
     pub(super) sealed: BTreeMap<SegmentId, Sealed>,
     /// Whether the index knows everything that the segments hold.
     pub(super) is_read: bool,
+    /// What was dropped and is still in the index.
+    pub(super) forgetting: Forgetting,
     active: Option<Active>,
 }
 
@@ -117,6 +120,7 @@ impl Log {
             next_segment,
             is_read: sealed.is_empty(),
             sealed,
+            forgetting: Forgetting::default(),
             active: None,
         }
     }
@@ -125,7 +129,8 @@ impl Log {
     /// once into a new one.
     ///
     /// # Errors
-    /// The second failure. Any part of `records` may have been written.
+    /// The second failure. Any part of `records` may have been written. If it is for lack of
+    /// descriptors, the log can be used on.
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> io::Result<()> {
         let mut rest = records;
         let Err(error) = self.append_until_failure(&mut rest) else {
@@ -136,13 +141,15 @@ impl Log {
             "the disk store could not write to a segment; it goes on in a new one"
         );
         self.abandon_active();
-        if matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ) {
+        for _ in 0..segments_in_the_way(&error) {
             self.evict_oldest()?;
         }
-        self.append_until_failure(&mut rest)
+        let again = self.append_until_failure(&mut rest);
+        if again.is_err() {
+            // Perhaps the manifest does not list it: nothing may be written to it.
+            self.abandon_active();
+        }
+        again
     }
 
     /// Whether a record of this length fits into a segment of its own.
@@ -315,8 +322,18 @@ impl Log {
         if self.active.as_ref().is_some_and(|active| {
             active.end > SEGMENT_HEADER_BYTES && active.contents.needed_until.has_passed(now)
         }) {
-            self.abandon_active();
+            self.seal_active();
         }
+    }
+}
+
+/// How many of the oldest segments have to go before what failed so can succeed.
+fn segments_in_the_way(error: &io::Error) -> usize {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 1,
+        // One for the new segment, and one for the manifest that lists it.
+        _ if is_lack_of_descriptors(error) => 2,
+        _ => 0,
     }
 }
 

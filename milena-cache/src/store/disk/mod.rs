@@ -14,6 +14,7 @@
 mod config;
 mod files;
 mod footer;
+mod forget;
 mod format;
 mod index;
 mod log;

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::files::is_lack_of_descriptors;
 use super::footer::{Contents, FooterEntry};
+use super::forget::Reason;
 use super::format::SegmentId;
 use super::index::{Candidate, Location};
 use super::log::{Lives, Log, write_footer};
@@ -26,6 +28,26 @@ pub(super) struct Recovery {
     current: Option<(Arc<Segment>, Vec<FooterEntry>)>,
     /// Whether the end of the log may be anything, because the machine stopped while it was written.
     power_was_lost: bool,
+    /// Too many files are open to go on now.
+    is_paused: bool,
+}
+
+/// Why a segment cannot be read.
+enum Unreadable {
+    /// It is not what it should be.
+    Damaged(String),
+    /// Nothing is wrong with it: too many files are open.
+    NotNow(io::Error),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        if is_lack_of_descriptors(&error) {
+            Self::NotNow(error)
+        } else {
+            Self::Damaged(error.to_string())
+        }
+    }
 }
 
 impl Recovery {
@@ -38,7 +60,17 @@ impl Recovery {
             newest_first,
             current: None,
             power_was_lost,
+            is_paused: false,
         }
+    }
+
+    /// Whether it waits until it is [resumed](Recovery::resume).
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.is_paused = false;
     }
 
     /// Reads a little more of the log. `true` once all is read.
@@ -71,24 +103,36 @@ impl Recovery {
                 log.site.shared.segments.insert(Arc::clone(&segment));
                 self.current = Some((segment, contents.entries));
             }
-            Err(why) => self.drop_with_all_older(log, id, &why)?,
+            Err(Unreadable::NotNow(error)) => self.pause(id, &error),
+            Err(Unreadable::Damaged(why)) => match drop_with_all_older(log, id, &why) {
+                Err(error) if is_lack_of_descriptors(&error) => self.pause(id, &error),
+                dropped => {
+                    dropped?;
+                    self.newest_first.clear();
+                }
+            },
         }
         Ok(false)
     }
 
+    /// Stops before the segment `next`.
+    fn pause(&mut self, next: SegmentId, error: &io::Error) {
+        tracing::warn!(%error, "the disk store goes on reading its log later");
+        self.newest_first.push_front(next);
+        self.is_paused = true;
+    }
+
     /// Finds out what the segment holds; if that cannot be known for certain, why.
-    fn read(&self, log: &mut Log, id: SegmentId) -> Result<(Arc<Segment>, Contents), String> {
+    fn read(&self, log: &mut Log, id: SegmentId) -> Result<(Arc<Segment>, Contents), Unreadable> {
         let site = log.site.clone();
         let sealed = log.sealed.get_mut(&id).expect("the caller has checked");
-        let segment =
-            Segment::open(site.files.as_ref(), log.store_id, id).map_err(|e| e.to_string())?;
-        let scan_all = |limit| {
-            scan::records(&segment, limit, site.key_hash).map_err(|error| error.to_string())
-        };
-        let file_bytes = segment.file.bytes().map_err(|e| e.to_string())?;
+        let damaged = |why: &str| Err(Unreadable::Damaged(why.to_owned()));
+        let segment = Segment::open(site.files.as_ref(), log.store_id, id)?;
+        let scan_all = |limit| scan::records(&segment, limit, site.key_hash);
+        let file_bytes = segment.file.bytes()?;
         let contents = match sealed.end {
             Some(end) if file_bytes < u64::from(end) => {
-                return Err("it has been cut short".to_owned());
+                return damaged("it has been cut short");
             }
             Some(end) => match segment.footer(end) {
                 Some(contents) => contents,
@@ -98,13 +142,13 @@ impl Recovery {
                         contents,
                         ..
                     } if found == end => contents,
-                    _ => return Err("a record is damaged, and so is the footer".to_owned()),
+                    _ => return damaged("a record is damaged, and so is the footer"),
                 },
             },
             None => {
                 let found = scan_all(file_bytes)?;
                 if !found.ends_as_a_crash_ends_it && !self.power_was_lost {
-                    return Err("a record is damaged, and there is no footer".to_owned());
+                    return damaged("a record is damaged, and there is no footer");
                 }
                 sealed.end = Some(found.end);
                 let with_footer = u64::from(found.end) + found.contents.footer_bytes(0);
@@ -122,21 +166,19 @@ impl Recovery {
         log.publish_bytes();
         Ok((Arc::new(segment), contents))
     }
+}
 
-    fn drop_with_all_older(&mut self, log: &mut Log, id: SegmentId, why: &str) -> io::Result<()> {
-        let dropped: Vec<_> = log.sealed.range(..=id).map(|(id, _)| *id).collect();
-        tracing::warn!(
-            segment = id.0,
-            why,
-            segments_dropped = dropped.len(),
-            "the disk store cannot follow its log beyond a segment; it drops it and all older ones"
-        );
-        Counters::add(&log.site.shared.counters.damaged, 1);
-        self.newest_first.clear();
-        log.unlist(&dropped)?;
-        log.remove_unlisted(&dropped)?;
-        Ok(())
-    }
+fn drop_with_all_older(log: &mut Log, id: SegmentId, why: &str) -> io::Result<()> {
+    let dropped: Vec<_> = log.sealed.range(..=id).map(|(id, _)| *id).collect();
+    log.unlist(&dropped)?;
+    tracing::warn!(
+        segment = id.0,
+        why,
+        segments_dropped = dropped.len(),
+        "the disk store cannot follow its log beyond a segment; it drops it and all older ones"
+    );
+    Counters::add(&log.site.shared.counters.damaged, 1);
+    log.remove_unlisted(&dropped, Reason::Distrusted)
 }
 
 /// Indexes the record if no newer one of its key is.
@@ -151,7 +193,12 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
         location,
         is_retired,
     };
-    let newer = shared.index.candidates(entry.key_hash);
+    let newer = shared.index.candidates(entry.key_hash).into_iter();
+    let newer = newer.filter_map(|newer| {
+        let segment = shared.segments.find(newer.location.segment)?;
+        Some((segment, newer.location))
+    });
+    let newer: Vec<_> = newer.collect();
     if newer.is_empty() {
         let new = new(entry.is_tombstone);
         shared.index.insert(entry.key_hash, new, None);
@@ -165,10 +212,8 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
         return;
     };
     let mut is_shadowed = entry.is_tombstone;
-    for candidate in newer {
-        let newer = shared.segments.find(candidate.location.segment);
-        let newer = newer.and_then(|segment| segment.head_at(candidate.location));
-        match newer {
+    for (segment, location) in newer {
+        match segment.head_at(location) {
             Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => return,
             Some(_) => {}
             // It may be of the same key.

@@ -4,14 +4,14 @@
 //! only the oldest may always be.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::footer::FooterEntry;
+use super::forget::Reason;
 use super::format::SegmentId;
 use super::log::Log;
 use super::manifest::{self, Manifest};
 use super::segment::file_name;
-use super::shared::Counters;
 
 impl Log {
     /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
@@ -19,9 +19,9 @@ impl Log {
         let Some(id) = self.sealed.keys().next().copied() else {
             return Ok(());
         };
+        let records = self.records_of(id);
         self.site.files.remove(&file_name(id))?;
-        let evicted = self.forget(|other| other == id);
-        Counters::add(&self.site.shared.counters.evicted, evicted);
+        self.forget(id, records, Reason::Evicted);
         Ok(())
     }
 
@@ -35,27 +35,37 @@ impl Log {
         self.write_manifest(dropped, false, self.site.is_durable())
     }
 
-    /// Forgets and removes segments that are no longer listed; gives the number of entries that went.
-    pub(super) fn remove_unlisted(&mut self, dropped: &[SegmentId]) -> io::Result<u64> {
-        let entries = self.forget(|id| dropped.contains(&id));
+    /// Removes segments that are no longer listed.
+    pub(super) fn remove_unlisted(
+        &mut self,
+        dropped: &[SegmentId],
+        reason: Reason,
+    ) -> io::Result<()> {
+        for id in dropped {
+            let records = self.records_of(*id);
+            self.forget(*id, records, reason);
+        }
         for id in dropped {
             self.site.files.remove(&file_name(*id))?;
         }
-        Ok(entries)
+        Ok(())
     }
 
-    fn forget(&mut self, is_forgotten: impl Fn(SegmentId) -> bool) -> u64 {
-        let shared = Arc::clone(&self.site.shared);
-        let entries = shared.index.remove_segments(&is_forgotten);
-        self.sealed.retain(|id, _| {
-            let stays = !is_forgotten(*id);
-            if !stays {
-                shared.segments.remove(*id);
-            }
-            stays
-        });
+    /// The records that a segment's footer lists, to be asked for while its file is still there.
+    fn records_of(&self, id: SegmentId) -> Option<Vec<FooterEntry>> {
+        let end = self.sealed.get(&id)?.end?;
+        let contents = self.site.shared.segments.find(id)?.footer(end)?;
+        Some(contents.entries)
+    }
+
+    /// Nobody finds the segment from now on. The index lets go of its records by and by.
+    fn forget(&mut self, id: SegmentId, records: Option<Vec<FooterEntry>>, reason: Reason) {
+        self.sealed.remove(&id);
+        // Of a segment that was not read yet nothing is in the index.
+        if self.site.shared.segments.remove(id) {
+            self.forgetting.add(id, records, reason);
+        }
         self.publish_bytes();
-        entries
     }
 
     /// Makes everything durable and says in the manifest that the store was closed.

@@ -149,9 +149,10 @@ impl Segments {
         segments.insert(segment.id, segment);
     }
 
-    pub(super) fn remove(&self, id: SegmentId) {
+    /// `false` if it was not there.
+    pub(super) fn remove(&self, id: SegmentId) -> bool {
         let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        segments.remove(&id);
+        segments.remove(&id).is_some()
     }
 
     pub(super) fn clear(&self) {

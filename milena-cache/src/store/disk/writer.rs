@@ -10,10 +10,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::files::is_lack_of_descriptors;
 use super::log::{Log, Site};
 use super::open;
 use super::plan::{self, Write};
-use super::reclaim;
+use super::reclaim::Round;
 use super::recover::Recovery;
 use crate::error::{Cause, Error, Result};
 
@@ -56,6 +57,8 @@ enum State {
         log: Log,
         /// What is still to be read; `None` once all is.
         recovery: Option<Recovery>,
+        /// The upkeep under way, and who waits for its end.
+        upkeep: Option<(Round, oneshot::Sender<()>)>,
     },
     /// Switched off; `has_files` if something of the log could not be removed.
     Off { has_files: bool },
@@ -68,6 +71,7 @@ impl Writer {
             state: State::On {
                 log,
                 recovery: Some(recovery),
+                upkeep: None,
             },
             commands,
             next: None,
@@ -79,61 +83,91 @@ impl Writer {
         while let Ok(command) = self.next_command() {
             match command {
                 Some(Command::Write(first)) => self.write_batch(*first),
-                Some(Command::Maintain(done)) => {
-                    self.maintain();
-                    // Nobody may be waiting for it.
-                    let _ = done.send(());
-                }
+                Some(Command::Maintain(done)) => self.maintain(done),
                 Some(Command::Close(done)) => {
                     let _ = done.send(self.close());
                     return;
                 }
-                None => self.recover_a_little(),
+                None => {}
             }
+            // Also between two writes, so that neither waits for the other's end.
+            self.work_a_little();
         }
     }
 
-    /// The next command; `None` if there is none at the moment and the log is still to be read.
+    /// The next command; `None` if there is none at the moment and there is work in the background.
     fn next_command(&mut self) -> std::result::Result<Option<Command>, TryRecvError> {
         if let Some(command) = self.next.take() {
             return Ok(Some(command));
         }
-        match self.state {
-            // After each write a little is read, so that neither waits for the other's end.
+        if !self.has_background_work() {
+            let command = self.commands.blocking_recv();
+            return command.map(Some).ok_or(TryRecvError::Disconnected);
+        }
+        match self.commands.try_recv() {
+            Ok(command) => Ok(Some(command)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(TryRecvError::Disconnected),
+        }
+    }
+
+    fn has_background_work(&self) -> bool {
+        match &self.state {
             State::On {
-                recovery: Some(_), ..
-            } => match self.commands.try_recv() {
-                Ok(command) => {
-                    self.recover_a_little();
-                    Ok(Some(command))
+                log,
+                recovery,
+                upkeep,
+            } => {
+                let is_reading = recovery.as_ref().is_some_and(|left| !left.is_paused());
+                is_reading || upkeep.is_some() || !log.forgetting.is_done()
+            }
+            State::Off { .. } => false,
+        }
+    }
+
+    /// A few milliseconds of what goes on in the background.
+    fn work_a_little(&mut self) {
+        let State::On {
+            log,
+            recovery,
+            upkeep,
+        } = &mut self.state
+        else {
+            return;
+        };
+        log.forgetting.step(&self.site.shared);
+        if let Some(remaining) = recovery {
+            if remaining.is_paused() {
+                return;
+            }
+            match remaining.step(log) {
+                Ok(false) => {}
+                Ok(true) => self.end_recovery(),
+                Err(error) => self.switch_off(&error),
+            }
+        } else if let Some((round, _)) = upkeep {
+            match round.step(log) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let (_, done) = upkeep.take().expect("it is under way");
+                    // Nobody may be waiting for it.
+                    let _ = done.send(());
                 }
-                Err(TryRecvError::Empty) => Ok(None),
-                Err(TryRecvError::Disconnected) => Err(TryRecvError::Disconnected),
-            },
-            _ => {
-                let command = self.commands.blocking_recv();
-                command.map(Some).ok_or(TryRecvError::Disconnected)
+                Err(error) if is_lack_of_descriptors(&error) => *upkeep = None,
+                Err(error) => self.switch_off(&error),
             }
         }
     }
 
-    fn recover_a_little(&mut self) {
-        let State::On { log, recovery } = &mut self.state else {
-            return;
-        };
-        let Some(remaining) = recovery else { return };
-        match remaining.step(log) {
-            Ok(false) => {}
-            Ok(true) => {
-                *recovery = None;
-                // Saves the next opening what this one found out; without it, it finds it out again.
-                if let Err(error) = log.list_segments() {
-                    tracing::warn!(%error, "the disk store could not write its manifest");
-                }
-                self.say_recovered();
+    fn end_recovery(&mut self) {
+        if let State::On { log, recovery, .. } = &mut self.state {
+            *recovery = None;
+            // Saves the next opening what this one found out; without it, it finds it out again.
+            if let Err(error) = log.list_segments() {
+                tracing::warn!(%error, "the disk store could not write its manifest");
             }
-            Err(error) => self.switch_off(&error),
         }
+        self.say_recovered();
     }
 
     fn say_recovered(&self) {
@@ -166,15 +200,24 @@ impl Writer {
                 Err(_) => break,
             }
         }
+        let mut refused = None;
         if let State::On { log, .. } = &mut self.state {
             let writes = batch.iter().map(|queued| &queued.write);
             let records = writes.filter_map(|write| plan::record(log, write));
             let records: Vec<_> = records.collect();
-            if let Err(error) = log.append(&records) {
-                self.switch_off(&error);
+            match log.append(&records) {
+                Ok(()) => {}
+                Err(error) if is_lack_of_descriptors(&error) => refused = Some(error),
+                Err(error) => self.switch_off(&error),
             }
         }
-        let result = self.state_of_writes();
+        let result = match refused {
+            Some(error) => Err(Error::StoreError(Cause::with_source(
+                "the disk store cannot open a file",
+                error,
+            ))),
+            None => self.state_of_writes(),
+        };
         for queued in batch {
             drop(queued.room);
             // Who asked may have gone; the write was made all the same.
@@ -203,23 +246,27 @@ impl Writer {
         let shared = &self.site.shared;
         shared.set_off_because(Some(error.to_string()));
         shared.segments.clear();
-        shared.index.remove_segments(|_| true);
+        shared.index.clear();
         shared.recovered.send_replace(true);
         let has_files = open::remove_all(&self.site).is_err();
         self.state = State::Off { has_files };
     }
 
-    fn maintain(&mut self) {
+    /// Starts a round of upkeep; `done` learns of its end.
+    fn maintain(&mut self, done: oneshot::Sender<()>) {
         match &mut self.state {
             State::On {
                 log,
                 recovery: None,
+                upkeep,
             } => {
-                if let Err(error) = reclaim::step(log) {
-                    self.switch_off(&error);
-                }
+                *upkeep = Some((Round::start(log), done));
+                return;
             }
-            State::On { .. } => {}
+            State::On {
+                recovery: Some(recovery),
+                ..
+            } => recovery.resume(),
             State::Off { has_files } => match open::start_empty(self.site.clone()) {
                 Ok(log) => {
                     tracing::info!("the disk store is on again, and empty");
@@ -227,6 +274,7 @@ impl Writer {
                     self.state = State::On {
                         log,
                         recovery: None,
+                        upkeep: None,
                     };
                 }
                 Err(error) => {
@@ -235,6 +283,7 @@ impl Writer {
                 }
             },
         }
+        let _ = done.send(());
     }
 
     fn close(&mut self) -> Result<()> {
@@ -243,6 +292,7 @@ impl Writer {
             State::On {
                 log,
                 recovery: None,
+                ..
             } => log.close().map_err(cannot),
             // Segments that were not read yet were not synced either: the next opening takes it as it is.
             State::On { .. } | State::Off { .. } => Ok(()),

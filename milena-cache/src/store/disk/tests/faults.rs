@@ -179,8 +179,9 @@ async fn what_expired_is_reclaimed_later_if_the_manifest_cannot_be_written_now()
     let store = fixture.open().await;
     store.store("mortal", fixture.dying_in(10, "x")).await;
     fixture.pass_seconds(10);
+    // The footer can be written, the manifest not.
     fixture.files.set_faults(Faults {
-        writes: Some((0, 1)),
+        writes: Some((1, 1)),
         ..Faults::default()
     });
     store.maintain().await;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use rustix::io::Errno;
+
 use super::super::files::{DataFile, Files};
 
 /// A directory in memory; a clone is the same directory.
@@ -20,6 +22,8 @@ struct State {
     /// The write that nothing has followed yet: file, offset, length.
     last_write: Option<(usize, usize, usize)>,
     writes: u32,
+    /// How many files are open.
+    open: usize,
     faults: Faults,
     /// The highest sum of all files' sizes there ever was.
     bytes_highest: u64,
@@ -43,6 +47,8 @@ pub(in super::super) struct Faults {
     pub(in super::super) removals: bool,
     /// Every read fails.
     pub(in super::super) reads: bool,
+    /// No more files than this can be open at once.
+    pub(in super::super) open_max: Option<usize>,
     /// The file system is full beyond this many bytes.
     pub(in super::super) capacity_bytes: Option<u64>,
 }
@@ -186,6 +192,14 @@ impl State {
         Ok(())
     }
 
+    fn take_descriptor(&mut self) -> io::Result<()> {
+        if self.faults.open_max.is_some_and(|most| self.open >= most) {
+            return Err(Errno::MFILE.into());
+        }
+        self.open += 1;
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         if fails(&mut self.faults.syncs) {
             return Err(io::Error::other("injected sync error"));
@@ -222,13 +236,17 @@ impl Files for MemoryFiles {
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        state.take_descriptor()?;
         state.last_write = None;
         let number = state.create(name);
         Ok(Arc::new(MemoryFile(self.clone(), number)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
-        let number = self.state().find(name)?;
+        let mut state = self.state();
+        let number = state.find(name)?;
+        state.take_descriptor()?;
+        drop(state);
         Ok(Arc::new(MemoryFile(self.clone(), number)))
     }
 
@@ -256,6 +274,8 @@ impl Files for MemoryFiles {
         durable: bool,
     ) -> io::Result<()> {
         let mut state = self.state();
+        state.take_descriptor()?;
+        state.open -= 1;
         let file = state.create(temporary);
         state.write(file, contents, 0)?;
         if durable {
@@ -279,6 +299,12 @@ impl Files for MemoryFiles {
 
 /// A file by its number: it can be read also after its name is gone.
 struct MemoryFile(MemoryFiles, usize);
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        self.0.state().open -= 1;
+    }
+}
 
 impl DataFile for MemoryFile {
     fn read_at(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
