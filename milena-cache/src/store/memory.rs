@@ -2,7 +2,7 @@
 //!
 //! The lock covers pointer work only: keys and values are copied before it is taken, and what an insert
 //! pushes out is freed after it is released. Invariant: at every moment both limits hold, and `bytes` is
-//! the sum of [`charge`] over the entries.
+//! the sum of `charge` over the entries.
 
 use async_trait::async_trait;
 use bytes::Bytes;
