@@ -28,6 +28,9 @@ pub struct DiskConfig {
     /// The limit of one segment file, in bytes; [`DiskConfig::new`] derives it from `max_bytes`. It also
     /// limits the largest value: what does not fit into a segment is declined.
     pub segment_bytes: u32,
+    /// While fewer bytes than this are free in the file system, puts are declined; [`DiskConfig::new`]
+    /// makes it four segments.
+    pub free_bytes_min: u64,
     /// Tells one boot of the machine from the next (see [`boot_id`]); empty: not known.
     pub boot_id: String,
     /// How often the store looks for expired segments, and, if it is off, tries to start again.
@@ -48,6 +51,7 @@ impl DiskConfig {
     const SEGMENT_BYTES_USUAL_MAX: u64 = 32 * MIB;
     const BIG_STORE_BYTES: u64 = 64 * 1_024 * MIB;
     const SEGMENTS_USUAL: u64 = 8;
+    const FREE_SEGMENTS_MIN: u64 = 4;
     const MAINTENANCE_EVERY: Duration = Duration::from_secs(1);
 
     /// A store at `path` of at most `max_bytes`, with segments of a size that suits them.
@@ -65,6 +69,7 @@ impl DiskConfig {
             sync,
             segment_bytes: u32::try_from(segment_bytes)
                 .expect("a segment has at most SEGMENT_BYTES_MAX bytes"),
+            free_bytes_min: segment_bytes * Self::FREE_SEGMENTS_MIN,
             boot_id,
             maintenance_every: Self::MAINTENANCE_EVERY,
         }

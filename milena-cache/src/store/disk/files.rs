@@ -39,6 +39,9 @@ pub(super) trait Files: Send + Sync + 'static {
 
     /// Brings the directory's names to the medium.
     fn sync_names(&self) -> io::Result<()>;
+
+    /// The bytes that are still free in the file system, for whoever is not its superuser.
+    fn free_bytes(&self) -> io::Result<u64>;
 }
 
 /// A file that is written at its end and read anywhere.
@@ -142,6 +145,11 @@ impl Files for Directory {
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let system = rustix::fs::statvfs(&self.path)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
 }
 
 impl DataFile for File {
@@ -204,6 +212,15 @@ mod tests {
         assert_eq!(file.bytes().unwrap(), 12_005);
         assert_eq!(file.read_at(5, 12_000).unwrap(), parts.concat());
         assert_eq!(file.read_at(12_001, 100).unwrap(), parts.concat()[11_996..]);
+    }
+
+    #[test]
+    fn the_free_space_is_that_of_the_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Directory::new(directory.path().to_owned()).unwrap();
+        assert!(files.free_bytes().unwrap() > 0);
+        fs::remove_dir(directory.path()).unwrap();
+        assert!(files.free_bytes().is_err());
     }
 
     #[test]

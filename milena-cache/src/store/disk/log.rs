@@ -61,6 +61,8 @@ pub(super) struct Log {
     pub(super) sealed: BTreeMap<SegmentId, Sealed>,
     /// Whether the index knows everything that the segments hold.
     pub(super) is_read: bool,
+    /// Whether puts are declined, so that the file system does not fill up.
+    pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
     pub(super) forgetting: Forgetting,
     active: Option<Active>,
@@ -120,6 +122,7 @@ impl Log {
             next_segment,
             is_read: sealed.is_empty(),
             sealed,
+            is_short_of_space: false,
             forgetting: Forgetting::default(),
             active: None,
         }
@@ -152,10 +155,11 @@ impl Log {
         again
     }
 
-    /// Whether a record of this length fits into a segment of its own.
-    pub(super) fn can_hold(&self, record_bytes: u64) -> bool {
+    /// Whether a put whose record has this length is taken: it has to fit into a segment of its own.
+    pub(super) fn takes_put(&self, record_bytes: u64) -> bool {
         let alone = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1);
-        alone + record_bytes <= u64::from(self.site.config.segment_bytes)
+        let fits = alone + record_bytes <= u64::from(self.site.config.segment_bytes);
+        fits && !self.is_short_of_space
     }
 
     /// The segment that is being written, and the length of its file.
@@ -174,7 +178,7 @@ impl Log {
                 }
                 fitting => fitting,
             };
-            assert!(fitting > 0, "whoever appends has asked `can_hold`");
+            assert!(fitting > 0, "whoever appends has asked `takes_put`");
             let (now, later) = rest.split_at(fitting);
             self.write(now)?;
             *rest = later;
@@ -253,6 +257,7 @@ impl Log {
 
     /// Makes room for a new segment and opens it.
     fn open_segment(&mut self) -> io::Result<()> {
+        self.look_at_free_space();
         let Site { files, config, .. } = &self.site.clone();
         let segment_bytes = u64::from(config.segment_bytes);
         while self.bytes_with(segment_bytes, 1) > config.max_bytes {

@@ -28,6 +28,7 @@ mod retention;
 mod scan;
 mod segment;
 mod shared;
+mod space;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -228,10 +229,10 @@ impl Store for DiskStore {
     }
 
     async fn check(&self, _deadline: Deadline) -> Result<()> {
-        match self.shared.off_because() {
+        match self.shared.trouble() {
             None => Ok(()),
             Some(why) => Err(Error::StoreError(Cause::new(format!(
-                "the disk store is off: {why}"
+                "the disk store: {why}"
             )))),
         }
     }

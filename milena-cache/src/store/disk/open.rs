@@ -54,6 +54,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     }
     log.say_open()?;
     log.publish_bytes();
+    log.look_at_free_space();
     Ok((log, Recovery::new(newest_first, power_was_lost)))
 }
 
@@ -89,9 +90,11 @@ fn warn_of_foreign(found: &[(String, u64)]) {
 pub(super) fn start_empty(site: Site) -> io::Result<Log> {
     remove_all(&site)?;
     let store_id = site.clock.random_u64();
-    let log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
+    let mut log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
     log.say_open()?;
     log.publish_bytes();
+    log.site.shared.set_trouble(None);
+    log.look_at_free_space();
     Ok(log)
 }
 

@@ -57,7 +57,7 @@ struct Superseded {
 pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
     let superseded = superseded(log, write);
     let put = write.put.as_ref();
-    let put = put.filter(|(head, _)| log.can_hold(head.record_bytes()));
+    let put = put.filter(|(head, _)| log.takes_put(head.record_bytes()));
     let hides_nothing = superseded.needed_until == Until::PAST;
     let is_deleted = matches!(superseded.record, Some((_, Kind::Tombstone)));
     if put.is_none() && (hides_nothing || is_deleted) {

@@ -21,8 +21,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Whether the whole log has been read since the store was opened.
     pub(super) recovered: watch::Sender<bool>,
-    /// Why the store is off, if it is.
-    off_because: Mutex<Option<String>>,
+    /// What keeps the store from doing all it should, if something does.
+    trouble: Mutex<Option<String>>,
 }
 
 /// What [`StoreStats`] counts and the index does not know.
@@ -47,7 +47,7 @@ impl Shared {
             segments: Segments::default(),
             counters: Counters::default(),
             recovered: watch::Sender::new(false),
-            off_because: Mutex::new(None),
+            trouble: Mutex::new(None),
         }
     }
 
@@ -108,17 +108,17 @@ impl Shared {
         }
     }
 
-    /// Why the store is off, if it is.
-    pub(super) fn off_because(&self) -> Option<String> {
-        lock(&self.off_because).clone()
+    /// What keeps the store from doing all it should, if something does.
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
     }
 
-    /// Says that the store is off, and why, or that it is on.
-    pub(super) fn set_off_because(&self, reason: Option<String>) {
-        *lock(&self.off_because) = reason;
+    /// Says what keeps the store from doing all it should, or that nothing does.
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *lock(&self.trouble) = trouble;
     }
 }
 
-fn lock(reason: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
-    reason.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(trouble: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
 }

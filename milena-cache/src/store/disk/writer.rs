@@ -244,7 +244,7 @@ impl Writer {
     fn switch_off(&mut self, error: &io::Error) {
         tracing::error!(%error, "the disk store switches itself off");
         let shared = &self.site.shared;
-        shared.set_off_because(Some(error.to_string()));
+        shared.set_trouble(Some(off_because(error)));
         shared.segments.clear();
         shared.index.clear();
         shared.recovered.send_replace(true);
@@ -254,6 +254,9 @@ impl Writer {
 
     /// Starts a round of upkeep; `done` learns of its end.
     fn maintain(&mut self, done: oneshot::Sender<()>) {
+        if let State::On { log, .. } = &mut self.state {
+            log.look_at_free_space();
+        }
         match &mut self.state {
             State::On {
                 log,
@@ -270,7 +273,6 @@ impl Writer {
             State::Off { has_files } => match open::start_empty(self.site.clone()) {
                 Ok(log) => {
                     tracing::info!("the disk store is on again, and empty");
-                    self.site.shared.set_off_because(None);
                     self.state = State::On {
                         log,
                         recovery: None,
@@ -279,7 +281,7 @@ impl Writer {
                 }
                 Err(error) => {
                     *has_files = *has_files && open::remove_all(&self.site).is_err();
-                    self.site.shared.set_off_because(Some(error.to_string()));
+                    self.site.shared.set_trouble(Some(off_because(&error)));
                 }
             },
         }
@@ -298,4 +300,8 @@ impl Writer {
             State::On { .. } | State::Off { .. } => Ok(()),
         }
     }
+}
+
+fn off_because(error: &io::Error) -> String {
+    format!("it is off: {error}")
 }

@@ -34,6 +34,7 @@ impl Fixture {
             clock: Clock::manual(UnixMillis(1_700_000_000_000)),
             config: DiskConfig {
                 segment_bytes: 4 << 10,
+                free_bytes_min: 0,
                 // Upkeep happens when a test asks for it.
                 maintenance_every: Duration::from_secs(1 << 30),
                 ..DiskConfig::new(PathBuf::new(), 32 << 10, DiskSync::Os, "boot 1".to_owned())

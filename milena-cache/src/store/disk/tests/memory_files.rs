@@ -295,6 +295,12 @@ impl Files for MemoryFiles {
         state.durable_names = state.names.clone();
         Ok(())
     }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.state();
+        let capacity = state.faults.capacity_bytes.unwrap_or(u64::MAX);
+        Ok(capacity.saturating_sub(state.bytes()))
+    }
 }
 
 /// A file by its number: it can be read also after its name is gone.

@@ -11,3 +11,4 @@ mod model;
 mod real_files;
 mod recovery;
 mod resurrection;
+mod space;
