@@ -3,6 +3,7 @@
 
 mod caps;
 mod damage;
+mod examine;
 mod faults;
 mod fixture;
 pub(super) mod memory_files;
