@@ -12,10 +12,11 @@ use milena_client::ClientError;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  get: there is no value under this key
+   1  get: there is no value under this key; doctor: something is damaged
    2  the command line cannot be understood
   65  the server refused the bucket, the key or the value
-  69  the server cannot be reached or cannot serve now; dev: an address cannot be listened on
+  69  the server cannot be reached or cannot serve now; dev: an address cannot be listened on;
+      doctor: a node has the store open
   70  a fault inside the server or the command
   74  a file, a folder, or standard input or output cannot be read or written
   75  too many requests; try again later";
@@ -31,7 +32,8 @@ pub(crate) struct Failure {
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 enum Kind {
-    Miss = 1,
+    /// The command did what was asked, and the answer is no.
+    No = 1,
     InvalidInput = 65,
     Unavailable = 69,
     Internal = 70,
@@ -41,7 +43,11 @@ enum Kind {
 
 impl Failure {
     pub(crate) fn miss(message: impl Into<String>) -> Self {
-        Self::new(Kind::Miss, message)
+        Self::new(Kind::No, message)
+    }
+
+    pub(crate) fn damage(message: impl Into<String>) -> Self {
+        Self::new(Kind::No, message)
     }
 
     pub(crate) fn invalid_input(message: impl Into<String>) -> Self {

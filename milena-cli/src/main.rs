@@ -2,6 +2,7 @@
 
 mod delete;
 mod dev;
+mod doctor;
 mod failure;
 mod get;
 mod put;
@@ -29,6 +30,7 @@ enum Verb {
     Put(put::Put),
     Get(get::Get),
     Delete(delete::Delete),
+    Doctor(doctor::Doctor),
 }
 
 fn main() -> ExitCode {
@@ -48,5 +50,6 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Put(put) => put.run().await,
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
+        Verb::Doctor(doctor) => doctor.run(),
     }
 }

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "in a test, to panic is to fail")]
 
 mod dev;
+mod doctor;
 mod harness;
 mod verbs;

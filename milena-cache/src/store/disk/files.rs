@@ -77,7 +77,12 @@ impl Directory {
     /// The directory at `path`, made with its parents if it is not there.
     pub(super) fn new(path: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&path)?;
-        Ok(Self { path })
+        Ok(Self::existing(path))
+    }
+
+    /// The directory at `path`, whether it is there or not.
+    pub(super) fn existing(path: PathBuf) -> Self {
+        Self { path }
     }
 }
 

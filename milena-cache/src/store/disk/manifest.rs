@@ -18,7 +18,8 @@ pub(super) const TEMPORARY_NAME: &str = "MANIFEST.tmp";
 const BOOT_ID_BYTES_MAX: usize = 64;
 
 const MAGIC: &[u8; 8] = b"MILENAMF";
-const VERSION: u16 = 1;
+/// The version that is written, and the only one that is read.
+pub(super) const VERSION: u16 = 1;
 const FIXED_BYTES: usize = 96;
 const SEGMENT_BYTES: usize = 8;
 
@@ -108,6 +109,12 @@ impl Manifest {
                 .collect(),
         })
     }
+}
+
+/// The version that a manifest says to be of, whether the rest of it can be believed or not.
+pub(super) fn version_of(contents: &[u8]) -> Option<u16> {
+    let fixed = contents.get(..FIXED_BYTES)?;
+    (&fixed[..8] == MAGIC).then(|| u16_at(fixed, 8))
 }
 
 fn known_boot_id(boot_id: &str) -> &[u8] {

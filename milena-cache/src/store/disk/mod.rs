@@ -12,6 +12,7 @@
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
 mod config;
+pub mod examine;
 mod files;
 mod footer;
 mod forget;

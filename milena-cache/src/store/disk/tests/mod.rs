@@ -4,6 +4,7 @@
 mod caps;
 mod damage;
 mod descriptors;
+mod examine;
 mod faults;
 mod fixture;
 pub(super) mod memory_files;

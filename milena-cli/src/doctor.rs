@@ -1,0 +1,153 @@
+//! `milena doctor`: what a stopped node's disk tier holds, and whether all of it is sound.
+//!
+//! Reads only. What is damaged is decided by the store itself (`milena_cache::store::disk::examine`); here it is
+//! put into lines.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use milena_cache::store::disk::examine::{
+    Examination, ExamineError, FooterState, ManifestSummary, RecordCounts, SegmentSummary, examine,
+};
+use milena_cache::store::disk::{DiskSync, boot_id};
+use milena_server::clock::Clock;
+
+use crate::failure::{Failure, with_causes};
+
+/// Check the disk tier of a node that is stopped: what it holds, and what of it is damaged
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  milena doctor --disk /var/lib/milena
+
+Reads every record and verifies every value; changes nothing. One line for each segment, and one
+for each finding, with the file and the byte where it is. A line that begins with `note` says what
+a crash or somebody else left, which costs nothing that was acknowledged or that a node keeps.
+
+Exits with 0 when the store is sound and with 1 when something is damaged.")]
+pub(crate) struct Doctor {
+    /// The store's directory: the node's DISK_PATH, or DIR/node-1 of `milena dev`
+    #[arg(long, value_name = "PATH")]
+    disk: PathBuf,
+}
+
+impl Doctor {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let found = examine(&self.disk, &boot_id(), Clock::system().now())
+            .map_err(|error| refused(&error))?;
+        let path = self.disk.display();
+        let report = report(&path.to_string(), &found);
+        let mut stdout = io::stdout().lock();
+        match stdout
+            .write_all(report.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
+            // The reader has seen what it wanted; the exit code still tells.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(Failure::io(format!(
+                    "standard output cannot be written: {error}"
+                )));
+            }
+            _ => {}
+        }
+        match found.damage().count() {
+            0 => Ok(()),
+            1 => Err(Failure::damage(format!("{path} is damaged in one place"))),
+            places => Err(Failure::damage(format!(
+                "{path} is damaged in {places} places"
+            ))),
+        }
+    }
+}
+
+fn refused(error: &ExamineError) -> Failure {
+    let text = with_causes(error);
+    match error {
+        ExamineError::InUse { .. } => Failure::unavailable(text),
+        ExamineError::NotAStore { .. } | ExamineError::Io { .. } => Failure::io(text),
+    }
+}
+
+/// All lines.
+fn report(path: &str, found: &Examination) -> String {
+    let mut report = format!("{path}: {}\n", of_manifest(found.manifest.as_ref()));
+    for segment in &found.segments {
+        report.push_str(&of_segment(segment));
+    }
+    for finding in &found.findings {
+        let begins = if finding.fault.is_damage() {
+            "damage"
+        } else {
+            "note"
+        };
+        writeln!(report, "{begins}: {finding}").expect("writing to a string cannot fail");
+    }
+    let segments = found.segments.len();
+    let records = of_records(&found.records());
+    writeln!(
+        report,
+        "total: {segments} segments, {} bytes, {records}",
+        found.bytes()
+    )
+    .expect("writing to a string cannot fail");
+    if found.damage().next().is_none() {
+        report.push_str("sound\n");
+    }
+    report
+}
+
+fn of_manifest(manifest: Option<&ManifestSummary>) -> String {
+    let Some(manifest) = manifest else {
+        return "no manifest, so it is not known what belongs to the store".to_owned();
+    };
+    let closed = match (manifest.is_closed, manifest.is_of_this_boot) {
+        (true, _) => "closed cleanly",
+        (false, true) => "not closed",
+        (false, false) => "not closed, and the machine was started anew since",
+    };
+    let sync = match manifest.sync {
+        DiskSync::Os => "os",
+        DiskSync::Always => "always",
+    };
+    let (version, store_id) = (manifest.version, manifest.store_id);
+    format!("version {version}, {closed}, DISK_SYNC={sync}, store {store_id:016x}")
+}
+
+fn of_segment(segment: &SegmentSummary) -> String {
+    let footer = match segment.footer {
+        FooterState::Intact => "footer ok",
+        FooterState::Missing => "no footer",
+        FooterState::Damaged => "footer damaged",
+        FooterState::Unknown => "cannot be followed",
+    };
+    let SegmentSummary {
+        file,
+        bytes,
+        records,
+        ..
+    } = segment;
+    format!("{file}: {bytes} bytes, {}, {footer}\n", of_records(records))
+}
+
+fn of_records(records: &RecordCounts) -> String {
+    let RecordCounts {
+        live,
+        expired,
+        superseded,
+        tombstones,
+        damaged,
+        dropped,
+    } = records;
+    let mut text = format!(
+        "{} records ({live} live, {expired} expired, {superseded} superseded, {tombstones} tombstones",
+        records.total()
+    );
+    for (number, what) in [(damaged, "damaged"), (dropped, "to be dropped")] {
+        if *number > 0 {
+            write!(text, ", {number} {what}").expect("writing to a string cannot fail");
+        }
+    }
+    text + ")"
+}
