@@ -117,12 +117,11 @@ impl Membership {
     /// Joins, and joins again and again until `stop`; then leaves.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let router = self.router.address().as_str();
+        // What the router may know this node as: also when its answer has not come.
+        let mut told: Option<Address> = None;
         let mut joined_as: Option<Address> = None;
         let mut failures = 0_u32;
-        loop {
-            let Some(answer) = stop.run_until_cancelled(self.join()).await else {
-                break;
-            };
+        while let Some(answer) = stop.run_until_cancelled(self.join(&mut told)).await {
             let pause = match answer {
                 Ok(address) => {
                     failures = 0;
@@ -141,41 +140,38 @@ impl Membership {
                     backoff(failures)
                 }
             };
+            let pause = self.clock.jitter(pause).max(pause / 2);
             if stop
-                .run_until_cancelled(tokio::time::sleep(self.clock.jitter(pause).max(pause / 2)))
+                .run_until_cancelled(tokio::time::sleep(pause))
                 .await
                 .is_none()
             {
                 break;
             }
         }
-        if let Some(address) = joined_as {
-            self.leave(&address).await;
+        if let Some(address) = told {
+            match self.router.leave(&address).await {
+                Ok(()) => tracing::info!(router, "left the router"),
+                Err(error) => {
+                    tracing::info!(router, %error, "the router was not told of the leave");
+                }
+            }
         }
+        self.joined_routers.sub(i64::from(joined_as.is_some()));
     }
 
-    async fn join(&self) -> Result<Address, String> {
+    async fn join(&self, told: &mut Option<Address>) -> Result<Address, String> {
         let address = self
             .node
             .to(self.router.address())
             .await
             .map_err(|error| error.to_string())?;
+        *told = Some(address.clone());
         self.router
             .join(&address)
             .await
             .map_err(|error| error.to_string())?;
         Ok(address)
-    }
-
-    async fn leave(&self, address: &Address) {
-        let router = self.router.address().as_str();
-        match self.router.leave(address).await {
-            Ok(()) => tracing::info!(router, "left the router"),
-            Err(error) => {
-                tracing::warn!(router, %error, "the router could not be told of the leave");
-            }
-        }
-        self.joined_routers.sub(1);
     }
 }
 
