@@ -130,10 +130,7 @@ mod tests {
                 offset: record.offset,
                 bytes: record.bytes,
             };
-            let new = Candidate {
-                location,
-                is_retired: record.is_tombstone,
-            };
+            let new = Candidate::new(location, record.is_tombstone);
             shared.index.insert(record.key_hash, new, None);
         }
         records
@@ -172,13 +169,11 @@ mod tests {
             offset: 7,
             bytes: 1,
         };
-        let newer = Candidate {
-            location: Location {
-                segment: SegmentId(2),
-                ..old
-            },
-            is_retired: false,
+        let moved = Location {
+            segment: SegmentId(2),
+            ..old
         };
+        let newer = Candidate::new(moved, false);
         shared.index.insert(records[7].key_hash, newer, Some(old));
         let mut forgetting = Forgetting::default();
         forgetting.add(SegmentId(1), Some(records.clone()), Reason::Expired);

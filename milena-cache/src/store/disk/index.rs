@@ -20,12 +20,15 @@ const SHARD_BITS: u32 = 6;
 /// Set in a slot's length when the record is not to be served.
 const RETIRED_BIT: u32 = 1 << 31;
 
+/// Set in a slot's length when the record was read since it was written.
+const HOT_BIT: u32 = 1 << 30;
+
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     pub(super) segment: SegmentId,
     pub(super) offset: u32,
-    /// The length of the whole record; less than 2³¹.
+    /// The length of the whole record; less than 2³⁰.
     pub(super) bytes: u32,
 }
 
@@ -35,6 +38,28 @@ pub(super) struct Candidate {
     pub(super) location: Location,
     /// A tombstone, expired or damaged: a miss if it is the key's.
     pub(super) is_retired: bool,
+    /// It was read since it was written.
+    pub(super) is_hot: bool,
+}
+
+impl Candidate {
+    /// A record that nobody has read yet.
+    pub(super) fn new(location: Location, is_retired: bool) -> Self {
+        Self {
+            location,
+            is_retired,
+            is_hot: false,
+        }
+    }
+
+    /// Its bytes, if it is to be served.
+    pub(super) fn live_bytes(&self) -> u64 {
+        if self.is_retired {
+            0
+        } else {
+            u64::from(self.location.bytes)
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -42,17 +67,18 @@ struct Slot {
     tag: u32,
     segment: SegmentId,
     offset: u32,
-    bytes_and_retired: u32,
+    bytes_and_bits: u32,
 }
 
 impl Slot {
     fn new(hash: u64, candidate: Candidate) -> Self {
         let retired = if candidate.is_retired { RETIRED_BIT } else { 0 };
+        let hot = if candidate.is_hot { HOT_BIT } else { 0 };
         Self {
             tag: tag_of(hash),
             segment: candidate.location.segment,
             offset: candidate.location.offset,
-            bytes_and_retired: candidate.location.bytes | retired,
+            bytes_and_bits: candidate.location.bytes | retired | hot,
         }
     }
 
@@ -61,9 +87,10 @@ impl Slot {
             location: Location {
                 segment: self.segment,
                 offset: self.offset,
-                bytes: self.bytes_and_retired & !RETIRED_BIT,
+                bytes: self.bytes_and_bits & !(RETIRED_BIT | HOT_BIT),
             },
-            is_retired: self.bytes_and_retired & RETIRED_BIT != 0,
+            is_retired: self.bytes_and_bits & RETIRED_BIT != 0,
+            is_hot: self.bytes_and_bits & HOT_BIT != 0,
         }
     }
 
@@ -110,20 +137,34 @@ impl Index {
         same_tag.any(|slot| slot.tag == tag && !slot.candidate().is_retired)
     }
 
-    /// Adds a slot, in place of the one at `superseded`. Readers see the one or the other.
-    pub(super) fn insert(&self, hash: u64, new: Candidate, superseded: Option<Location>) {
+    /// Adds a slot, in place of the one at `superseded`, which is given back. Readers see the one or the
+    /// other.
+    pub(super) fn insert(
+        &self,
+        hash: u64,
+        new: Candidate,
+        superseded: Option<Location>,
+    ) -> Option<Candidate> {
         let mut shard = self.shard(hash);
         shard.entries += u64::from(!new.is_retired);
         let slot = Slot::new(hash, new);
         if let Some(old) = superseded
             && let Some(found) = shard.find(hash, old)
         {
-            let old = std::mem::replace(found, slot);
-            shard.entries -= u64::from(!old.candidate().is_retired);
-            return;
+            let old = std::mem::replace(found, slot).candidate();
+            shard.entries -= u64::from(!old.is_retired);
+            return Some(old);
         }
         let hash_of = |slot: &Slot| spread(slot.tag);
         shard.slots.insert_unique(spread(slot.tag), slot, hash_of);
+        None
+    }
+
+    /// Says that the record at `location` was read.
+    pub(super) fn mark_hot(&self, hash: u64, location: Location) {
+        if let Some(found) = self.shard(hash).find(hash, location) {
+            found.bytes_and_bits |= HOT_BIT;
+        }
     }
 
     /// Retires the slot at `location`. `false` if it is retired already, or no longer there.
@@ -135,14 +176,9 @@ impl Index {
         if found.candidate().is_retired {
             return false;
         }
-        found.bytes_and_retired |= RETIRED_BIT;
+        found.bytes_and_bits |= RETIRED_BIT;
         shard.entries -= 1;
         true
-    }
-
-    /// Whether the index points at this record.
-    pub(super) fn points_at(&self, hash: u64, location: Location) -> bool {
-        self.shard(hash).find(hash, location).is_some()
     }
 
     /// Removes the slot at `location`. `true` if it was there and not retired.
@@ -222,14 +258,12 @@ mod tests {
     use super::*;
 
     fn at(segment: u32, offset: u32) -> Candidate {
-        Candidate {
-            location: Location {
-                segment: SegmentId(segment),
-                offset,
-                bytes: 100,
-            },
-            is_retired: false,
-        }
+        let location = Location {
+            segment: SegmentId(segment),
+            offset,
+            bytes: 100,
+        };
+        Candidate::new(location, false)
     }
 
     #[test]
@@ -272,6 +306,20 @@ mod tests {
         assert!(index.candidates(7)[0].is_retired);
         index.insert(7, at(2, 64), Some(at(1, 64).location));
         assert_eq!(index.entries(), 1);
+    }
+
+    #[test]
+    fn a_record_is_hot_until_it_is_written_anew() {
+        let index = Index::new();
+        index.insert(7, at(1, 64), None);
+        index.mark_hot(7, at(1, 65).location);
+        assert!(!index.candidates(7)[0].is_hot);
+        index.mark_hot(7, at(1, 64).location);
+        let hot = index.candidates(7)[0];
+        assert!(hot.is_hot && hot.location == at(1, 64).location);
+        let replaced = index.insert(7, at(2, 64), Some(at(1, 64).location));
+        assert_eq!(replaced, Some(hot));
+        assert_eq!(index.candidates(7), [at(2, 64)]);
     }
 
     #[test]

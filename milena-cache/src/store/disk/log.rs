@@ -61,6 +61,10 @@ pub(super) struct Log {
     pub(super) sealed: BTreeMap<SegmentId, Sealed>,
     /// Whether the index knows everything that the segments hold.
     pub(super) is_read: bool,
+    /// What may still be carried over before the next upkeep.
+    pub(super) carry_budget_bytes: u64,
+    /// A segment was opened, and the next one will need room.
+    pub(super) is_room_due: bool,
     /// Whether puts are declined, so that the file system does not fill up.
     pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
@@ -73,6 +77,11 @@ pub(super) struct Sealed {
     pub(super) file_bytes: u64,
     /// Where its records end; `None` as long as it has not been scanned.
     pub(super) end: Option<u32>,
+    /// The bytes of the records in it that are the newest of their keys and no tombstones; at most so
+    /// many, because what expires is not noticed.
+    pub(super) live_bytes: u64,
+    /// The bytes that were carried over from it.
+    pub(super) carried_bytes: u64,
     /// What its records need; `None` as long as it has not been read.
     pub(super) lives: Option<Lives>,
 }
@@ -84,7 +93,7 @@ pub(super) struct Lives {
     pub(super) last_death: Until,
     /// The latest moment until which one of its records is needed.
     pub(super) needed_until: Until,
-    /// Replacing what is needed by tombstones was considered, and would free too little.
+    /// Carrying over what is needed was considered, and would free too little.
     pub(super) is_kept: bool,
 }
 
@@ -105,6 +114,8 @@ struct Active {
     end: u32,
     /// The file's length; more than `end` while it is written, and after a failed write.
     file_bytes: u64,
+    /// As [`Sealed::live_bytes`].
+    live_bytes: u64,
     contents: Contents,
 }
 
@@ -122,6 +133,8 @@ impl Log {
             next_segment,
             is_read: sealed.is_empty(),
             sealed,
+            carry_budget_bytes: 0,
+            is_room_due: false,
             is_short_of_space: false,
             forgetting: Forgetting::default(),
             active: None,
@@ -242,16 +255,24 @@ impl Log {
             active
                 .contents
                 .add(&record.head, record.key_hash, offset, bytes);
-            let new = Candidate {
-                location: Location {
-                    segment: active.segment.id,
-                    offset,
-                    bytes,
-                },
-                is_retired: record.head.kind == Kind::Tombstone,
+            let location = Location {
+                segment: active.segment.id,
+                offset,
+                bytes,
             };
+            let new = Candidate::new(location, record.head.kind == Kind::Tombstone);
+            active.live_bytes += new.live_bytes();
             let index = &self.site.shared.index;
-            index.insert(record.key_hash, new, record.superseded);
+            let Some(old) = index.insert(record.key_hash, new, record.superseded) else {
+                continue;
+            };
+            let id = old.location.segment;
+            let sealed = self.sealed.get_mut(&id);
+            if let Some(sealed) = sealed {
+                sealed.live_bytes = sealed.live_bytes.saturating_sub(old.live_bytes());
+            } else if id == active.segment.id {
+                active.live_bytes = active.live_bytes.saturating_sub(old.live_bytes());
+            }
         }
     }
 
@@ -282,9 +303,11 @@ impl Log {
             segment,
             end: SEGMENT_HEADER_BYTES,
             file_bytes: u64::from(SEGMENT_HEADER_BYTES),
+            live_bytes: 0,
             contents: Contents::new(),
         });
         self.publish_bytes();
+        self.is_room_due = self.will_need_room();
         self.list_segments()
     }
 
@@ -315,6 +338,8 @@ impl Log {
             Sealed {
                 file_bytes: active.file_bytes,
                 end: Some(active.end),
+                live_bytes: active.live_bytes,
+                carried_bytes: 0,
                 lives: Some(Lives::of(&active.contents)),
             },
         );

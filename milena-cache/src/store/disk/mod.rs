@@ -11,6 +11,7 @@
 //! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
+mod carry;
 mod config;
 pub mod examine;
 mod files;

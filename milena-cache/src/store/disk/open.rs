@@ -69,6 +69,8 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
             with_footer_to_come
         },
         end,
+        live_bytes: 0,
+        carried_bytes: 0,
         lives: None,
     }
 }

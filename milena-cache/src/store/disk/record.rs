@@ -186,6 +186,20 @@ impl Head {
         }
     }
 
+    /// The version in `record`, which starts with this head or, if this is a tombstone's, with the head
+    /// that it was made of.
+    pub(super) fn version<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        &record[self.version_start()..self.bytes() as usize]
+    }
+
+    /// The value in `record`; as above.
+    pub(super) fn value<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        match self.kind {
+            Kind::Put => &record[self.bytes() as usize..],
+            Kind::Tombstone | Kind::Footer => &[],
+        }
+    }
+
     /// The tombstone that hides what this record hides.
     pub(super) fn to_tombstone(&self) -> Self {
         Self {

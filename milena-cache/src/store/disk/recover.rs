@@ -82,8 +82,12 @@ impl Recovery {
         let is_left = |(segment, _): &(Arc<Segment>, _)| log.sealed.contains_key(&segment.id);
         if let Some((segment, mut entries)) = self.current.take().filter(is_left) {
             let next = entries.len().saturating_sub(ENTRIES_PER_STEP);
-            for entry in entries.drain(next..).rev() {
-                index_unless_newer(log, &segment, entry);
+            let next = entries.drain(next..).rev();
+            let live_bytes: u64 = next
+                .map(|entry| index_unless_newer(log, &segment, entry))
+                .sum();
+            if let Some(sealed) = log.sealed.get_mut(&segment.id) {
+                sealed.live_bytes += live_bytes;
             }
             if !entries.is_empty() {
                 self.current = Some((segment, entries));
@@ -181,18 +185,15 @@ fn drop_with_all_older(log: &mut Log, id: SegmentId, why: &str) -> io::Result<()
     log.remove_unlisted(&dropped, Reason::Distrusted)
 }
 
-/// Indexes the record if no newer one of its key is.
-fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
+/// Indexes the record if no newer one of its key is; gives its bytes if it is to be served.
+fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> u64 {
     let shared = &log.site.shared;
     let location = Location {
         segment: segment.id,
         offset: entry.offset,
         bytes: entry.bytes,
     };
-    let new = |is_retired| Candidate {
-        location,
-        is_retired,
-    };
+    let new = |is_retired| Candidate::new(location, is_retired);
     let newer = shared.index.candidates(entry.key_hash).into_iter();
     let newer = newer.filter_map(|newer| {
         let segment = shared.segments.find(newer.location.segment)?;
@@ -202,19 +203,19 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
     if newer.is_empty() {
         let new = new(entry.is_tombstone);
         shared.index.insert(entry.key_hash, new, None);
-        return;
+        return new.live_bytes();
     }
     let Some((head, record)) = segment.head_at(location) else {
         // Of some key of this hash: it has to hide what is older of all of them.
         Counters::add(&shared.counters.damaged, 1);
         segment.log_damage("a record's head");
         shared.index.insert(entry.key_hash, new(true), None);
-        return;
+        return 0;
     };
     let mut is_shadowed = entry.is_tombstone;
     for (segment, location) in newer {
         match segment.head_at(location) {
-            Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => return,
+            Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => return 0,
             Some(_) => {}
             // It may be of the same key.
             None => is_shadowed = true,
@@ -222,4 +223,5 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) {
     }
     let new = new(is_shadowed);
     shared.index.insert(entry.key_hash, new, None);
+    new.live_bytes()
 }

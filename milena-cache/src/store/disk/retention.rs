@@ -22,6 +22,7 @@ impl Log {
         let records = self.records_of(id);
         self.site.files.remove(&file_name(id))?;
         self.forget(id, records, Reason::Evicted);
+        self.publish_bytes();
         Ok(())
     }
 
@@ -48,6 +49,7 @@ impl Log {
         for id in dropped {
             self.site.files.remove(&file_name(*id))?;
         }
+        self.publish_bytes();
         Ok(())
     }
 
@@ -65,7 +67,6 @@ impl Log {
         if self.site.shared.segments.remove(id) {
             self.forgetting.add(id, records, reason);
         }
-        self.publish_bytes();
     }
 
     /// Makes everything durable and says in the manifest that the store was closed.
@@ -115,6 +116,22 @@ impl Log {
         let active = self.active().map_or(0, |(_, file_bytes)| file_bytes);
         let segments = self.sealed.len() + usize::from(self.active().is_some()) + more_segments;
         sealed + active + more_bytes + 2 * Manifest::file_bytes(segments)
+    }
+
+    /// Whether the next segment can be opened only if something is dropped.
+    pub(super) fn will_need_room(&self) -> bool {
+        let segment_bytes = u64::from(self.site.config.segment_bytes);
+        let written = self.active().map_or(segment_bytes, |(_, bytes)| bytes);
+        let rest = segment_bytes.saturating_sub(written);
+        self.bytes_with(rest + segment_bytes, 1) > self.site.config.max_bytes
+    }
+
+    /// The segment stays until it is the oldest: carrying over what is needed of it is not worth it.
+    pub(super) fn keep(&mut self, id: SegmentId) {
+        let sealed = self.sealed.get_mut(&id);
+        if let Some(lives) = sealed.and_then(|sealed| sealed.lives.as_mut()) {
+            lives.is_kept = true;
+        }
     }
 
     pub(super) fn publish_bytes(&self) {

@@ -72,6 +72,9 @@ impl Shared {
                 return None;
             };
             if entry.is_live(now) {
+                if !candidate.is_hot {
+                    self.index.mark_hot(hash, candidate.location);
+                }
                 return Some(entry);
             }
             if self.index.retire(hash, candidate.location) {

@@ -24,6 +24,9 @@ const WRITES_PER_BATCH_MAX: usize = 512;
 /// Bytes of writes that go out at once, at most, but for the last of them.
 const BYTES_PER_BATCH_MAX: usize = 8 << 20;
 
+/// What is carried over between two upkeeps, at most: so many bytes a second with the usual setting.
+const CARRY_BYTES_PER_UPKEEP: u64 = 64 << 20;
+
 /// What the writer thread is asked to do.
 pub(super) enum Command {
     /// Do this write, and say when it is done.
@@ -57,8 +60,8 @@ enum State {
         log: Log,
         /// What is still to be read; `None` once all is.
         recovery: Option<Recovery>,
-        /// The upkeep under way, and who waits for its end.
-        upkeep: Option<(Round, oneshot::Sender<()>)>,
+        /// The upkeep under way, and who waits for its end, if somebody does.
+        upkeep: Option<(Round, Option<oneshot::Sender<()>>)>,
     },
     /// Switched off; `has_files` if something of the log could not be removed.
     Off { has_files: bool },
@@ -149,13 +152,16 @@ impl Writer {
             match round.step(log) {
                 Ok(false) => {}
                 Ok(true) => {
-                    let (_, done) = upkeep.take().expect("it is under way");
-                    // Nobody may be waiting for it.
-                    let _ = done.send(());
+                    if let Some((_, Some(done))) = upkeep.take() {
+                        // Who waited may have gone.
+                        let _ = done.send(());
+                    }
                 }
                 Err(error) if is_lack_of_descriptors(&error) => *upkeep = None,
                 Err(error) => self.switch_off(&error),
             }
+        } else if std::mem::take(&mut log.is_room_due) {
+            *upkeep = Some((Round::start(log), None));
         }
     }
 
@@ -263,7 +269,8 @@ impl Writer {
                 recovery: None,
                 upkeep,
             } => {
-                *upkeep = Some((Round::start(log), done));
+                log.carry_budget_bytes = CARRY_BYTES_PER_UPKEEP;
+                *upkeep = Some((Round::start(log), Some(done)));
                 return;
             }
             State::On {

@@ -141,6 +141,7 @@ impl DiskStore {
 
 /// A whole round of upkeep of a log that has no writer.
 pub(super) fn reclaim(log: &mut Log) {
+    log.carry_budget_bytes = u64::MAX;
     let mut round = Round::start(log);
     while !round.step(log).unwrap() {
         log.forgetting.step(&log.site.shared);

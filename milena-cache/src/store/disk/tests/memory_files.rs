@@ -22,6 +22,8 @@ struct State {
     /// The write that nothing has followed yet: file, offset, length.
     last_write: Option<(usize, usize, usize)>,
     writes: u32,
+    /// The bytes of all writes to segments.
+    data_bytes_written: u64,
     /// How many files are open.
     open: usize,
     faults: Faults,
@@ -65,6 +67,11 @@ impl MemoryFiles {
     /// How often something was written.
     pub(in super::super) fn writes(&self) -> u32 {
         self.state().writes
+    }
+
+    /// The bytes that were written to segments.
+    pub(in super::super) fn data_bytes_written(&self) -> u64 {
+        self.state().data_bytes_written
     }
 
     pub(in super::super) fn bytes_highest(&self) -> u64 {
@@ -327,7 +334,9 @@ impl DataFile for MemoryFile {
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         let offset = usize::try_from(offset).unwrap();
-        self.0.state().write(self.1, &bytes, offset)
+        let mut state = self.0.state();
+        state.data_bytes_written += bytes.len() as u64;
+        state.write(self.1, &bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {

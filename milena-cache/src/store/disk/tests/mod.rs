@@ -2,6 +2,7 @@
 //! (`memory_files.rs`), and where the operating system matters, on real ones.
 
 mod caps;
+mod carry;
 mod damage;
 mod descriptors;
 mod examine;
