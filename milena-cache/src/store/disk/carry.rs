@@ -14,8 +14,9 @@ use milena_server::clock::UnixMillis;
 
 use super::footer::FooterEntry;
 use super::format::SegmentId;
-use super::index::Location;
+use super::index::{Candidate, Location};
 use super::log::{Log, Record};
+use super::planted::Bug;
 use super::record::Head;
 use super::segment::Segment;
 
@@ -163,9 +164,13 @@ impl Carrying {
             bytes: record.bytes,
         };
         let candidates = log.site.shared.index.candidates(record.key_hash);
-        let pointing = candidates.iter().find(|other| other.location == location);
-        let Some(pointing) = pointing else {
-            return Some(None);
+        let pointing = candidates.into_iter().find(|it| it.location == location);
+        let pointing = match pointing {
+            Some(pointing) => pointing,
+            None if log.site.shared.planted.has(Bug::CarriesWhatWasReplaced) => {
+                Candidate::new(location, false)
+            }
+            None => return Some(None),
         };
         let is_hot_only = matches!(self.pass, Pass::Hot);
         if is_hot_only && !pointing.is_hot {

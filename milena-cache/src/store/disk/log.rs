@@ -19,6 +19,7 @@ use super::footer::Contents;
 use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
 use super::index::{Candidate, Location};
+use super::planted::Bug;
 use super::record::{Head, Kind};
 use super::segment::{Segment, file_name};
 use super::shared::Shared;
@@ -238,8 +239,11 @@ impl Log {
         let file = Arc::clone(&active.segment.file);
         let written_from = u64::from(active.end);
         self.publish_bytes();
-        file.write_all_at(&mut slices, written_from)?;
-        if self.site.is_durable() {
+        let planted = self.site.shared.planted;
+        if !planted.has(Bug::AcknowledgesBeforeWrite) {
+            file.write_all_at(&mut slices, written_from)?;
+        }
+        if self.site.is_durable() && !planted.has(Bug::AcknowledgesBeforeSync) {
             file.sync()?;
         }
         self.index(records, offsets.iter().map(|(offset, _)| *offset), end);

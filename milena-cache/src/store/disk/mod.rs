@@ -23,6 +23,7 @@ mod log;
 mod manifest;
 mod open;
 mod plan;
+mod planted;
 mod reclaim;
 mod record;
 mod recover;
@@ -54,9 +55,10 @@ pub use config::{DiskConfig, DiskSync, boot_id};
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
-use files::{Directory, Files};
+use files::Directory;
 use log::Site;
 use plan::Write;
+use planted::Planted;
 use shared::Shared;
 use writer::{Command, Queued, Writer};
 
@@ -118,9 +120,14 @@ impl DiskStore {
         let opening = tokio::task::spawn_blocking(move || {
             let files = Directory::new(config.path.clone()).map_err(|e| in_path(&config, e))?;
             let lock = lock(&config)?;
-            let key_hash = EntryKey::hash64;
-            let parts = Parts::open(Arc::new(files), Some(lock), config, clock, key_hash)?;
-            Ok(parts)
+            let site = Site {
+                files: Arc::new(files),
+                config: Arc::new(config),
+                clock,
+                shared: Arc::new(Shared::new(Planted::default())),
+                key_hash: EntryKey::hash64,
+            };
+            Parts::open(site, Some(lock))
         });
         match opening.await {
             Ok(parts) => Ok(Self::start(parts?)),
@@ -274,24 +281,12 @@ struct Parts {
 }
 
 impl Parts {
-    /// Opens the store in `files`. The writer thread keeps `lock` until it ends.
-    fn open(
-        files: Arc<dyn Files>,
-        lock: Option<File>,
-        config: DiskConfig,
-        clock: Clock,
-        key_hash: fn(&EntryKey) -> u64,
-    ) -> std::result::Result<Self, OpenError> {
+    /// Opens the store that is, or will be, at `site`. The writer thread keeps `lock` until it ends.
+    fn open(site: Site, lock: Option<File>) -> std::result::Result<Self, OpenError> {
+        let config = Arc::clone(&site.config);
         config.check().map_err(|why| OpenError::Limits { why })?;
-        let shared = Arc::new(Shared::new());
-        let config = Arc::new(config);
-        let site = Site {
-            files,
-            config: Arc::clone(&config),
-            clock: clock.clone(),
-            shared: Arc::clone(&shared),
-            key_hash,
-        };
+        let (shared, clock, key_hash) =
+            (Arc::clone(&site.shared), site.clock.clone(), site.key_hash);
         let (log, recovery) = open::open(site).map_err(|e| in_path(&config, e))?;
         let (commands, queue) = mpsc::unbounded_channel();
         let writer = thread::Builder::new().name("disk-writer".to_owned());

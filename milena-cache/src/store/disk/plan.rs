@@ -8,6 +8,7 @@ use milena_cluster::key::EntryKey;
 use super::format::Until;
 use super::index::Location;
 use super::log::{Log, Record};
+use super::planted::Bug;
 use super::record::{Head, Kind, Name};
 use crate::store::Entry;
 
@@ -63,11 +64,21 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
     if put.is_none() && (hides_nothing || is_deleted) {
         return None;
     }
+    let planted = log.site.shared.planted;
+    if put.is_none() && planted.has(Bug::DeletesWithoutRecord) {
+        if let Some((location, _)) = superseded.record {
+            log.site.shared.index.retire(write.key_hash, location);
+        }
+        return None;
+    }
     let mut head = match put {
         Some((head, _)) => head.clone(),
         None => Head::of_tombstone(&write.key),
     };
-    head.needed_until = head.dies_at().max(superseded.needed_until);
+    head.needed_until = head.dies_at();
+    if !planted.has(Bug::ForgetsWhatItHides) {
+        head.needed_until = head.needed_until.max(superseded.needed_until);
+    }
     Some(Record {
         head,
         key_hash: write.key_hash,

@@ -10,6 +10,7 @@ use super::carry::{CARRIED_PART_MAX, Carrying, Progress};
 use super::forget::Reason;
 use super::format::SegmentId;
 use super::log::{Lives, Log};
+use super::planted::Bug;
 
 /// One round: drops every segment that is not needed any more, one a step, and carries over what is worth
 /// it of one more.
@@ -65,7 +66,9 @@ impl Round {
 fn unneeded(log: &Log) -> Option<SegmentId> {
     let now = log.site.clock.now();
     let is_dead = |lives: Lives| lives.last_death.has_passed(now);
-    let hides_nothing = |lives: Lives| lives.needed_until.has_passed(now);
+    let drops_tombstones = log.site.shared.planted.has(Bug::DropsTombstones);
+    let hides_nothing =
+        |lives: Lives| lives.needed_until.has_passed(now) || drops_tombstones && is_dead(lives);
     let (oldest, sealed) = log.sealed.first_key_value()?;
     if sealed.lives.is_some_and(is_dead) {
         return Some(*oldest);

@@ -218,14 +218,19 @@ impl Head {
     /// The entry of `record`, which starts with this head, if the value is whole and undamaged. The
     /// value is a slice of `record`, not a copy.
     pub(super) fn entry(&self, record: &Bytes) -> Option<Entry> {
+        let entry = self.unverified_entry(record);
+        self.is_value(&entry.value).then_some(entry)
+    }
+
+    /// As [`Head::entry`], but whatever the value is.
+    pub(super) fn unverified_entry(&self, record: &Bytes) -> Entry {
         let value_start = self.bytes() as usize;
-        let value = record.slice(value_start..);
-        self.is_value(&value).then(|| Entry {
-            value,
+        Entry {
+            value: record.slice(value_start..),
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
             version: Version::new(record.slice(self.version_start()..value_start)),
-        })
+        }
     }
 
     fn version_start(&self) -> usize {

@@ -10,6 +10,7 @@ use milena_server::clock::UnixMillis;
 use tokio::sync::watch;
 
 use super::index::{Candidate, Index};
+use super::planted::{Bug, Planted};
 use super::record::{Kind, Name};
 use super::segment::{Segment, Segments};
 use crate::store::{Entry, StoreStats};
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) segments: Segments,
     pub(super) counters: Counters,
+    pub(super) planted: Planted,
     /// Whether the whole log has been read since the store was opened.
     pub(super) recovered: watch::Sender<bool>,
     /// What keeps the store from doing all it should, if something does.
@@ -41,8 +43,9 @@ impl Counters {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(planted: Planted) -> Self {
         Self {
+            planted,
             index: Index::new(),
             segments: Segments::default(),
             counters: Counters::default(),
@@ -67,7 +70,12 @@ impl Shared {
             if head.kind != Kind::Put || head.name(&record) != Name::from(key) {
                 continue;
             }
-            let Some(entry) = head.entry(&record) else {
+            let entry = if self.planted.has(Bug::SkipsChecksum) {
+                Some(head.unverified_entry(&record))
+            } else {
+                head.entry(&record)
+            };
+            let Some(entry) = entry else {
                 self.retire_damaged(&segment, hash, candidate, "a value");
                 return None;
             };

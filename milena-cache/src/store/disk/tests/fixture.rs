@@ -9,6 +9,7 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 
 use super::super::log::{Log, Site};
+use super::super::planted::{Bug, Planted};
 use super::super::reclaim::Round;
 use super::super::shared::Shared;
 use super::super::writer::Command;
@@ -24,6 +25,7 @@ pub(super) struct Fixture {
     pub(super) clock: Clock,
     pub(super) config: DiskConfig,
     pub(super) key_hash: fn(&EntryKey) -> u64,
+    pub(super) planted: Option<Bug>,
 }
 
 impl Fixture {
@@ -40,6 +42,7 @@ impl Fixture {
                 ..DiskConfig::new(PathBuf::new(), 32 << 10, DiskSync::Os, "boot 1".to_owned())
             },
             key_hash: EntryKey::hash64,
+            planted: None,
         }
     }
 
@@ -68,9 +71,7 @@ impl Fixture {
 
     /// Opens the store.
     pub(super) fn open_unread(&self) -> Arc<DiskStore> {
-        let files = Arc::new(self.files.clone());
-        let (config, clock) = (self.config.clone(), self.clock.clone());
-        let parts = Parts::open(files, None, config, clock, self.key_hash);
+        let parts = Parts::open(self.site(), None);
         DiskStore::start(parts.expect("opens whatever the files hold"))
     }
 
@@ -80,7 +81,7 @@ impl Fixture {
             files: Arc::new(self.files.clone()),
             config: Arc::new(self.config.clone()),
             clock: self.clock.clone(),
-            shared: Arc::new(Shared::new()),
+            shared: Arc::new(Shared::new(Planted(self.planted))),
             key_hash: self.key_hash,
         }
     }

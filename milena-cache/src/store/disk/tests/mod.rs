@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 pub(super) mod memory_files;
 mod model;
+mod planted;
 mod real_files;
 mod recovery;
 mod resurrection;

@@ -18,7 +18,7 @@ const KEYS: u8 = 10;
 const DECLINED_BYTES: usize = 4_200;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Put {
         key: u8,
         bytes: usize,
@@ -35,6 +35,11 @@ enum Step {
     CloseLosePowerAndOpen {
         part: u8,
     },
+    /// A bit of a file flips while the store is closed.
+    CloseFlipABitAndOpen {
+        file: prop::sample::Index,
+        bit: prop::sample::Index,
+    },
     KillAndOpen,
     KillInLastWriteAndOpen {
         part: u8,
@@ -44,7 +49,7 @@ enum Step {
     },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let bytes = prop_oneof![6 => 0..200_usize, 2 => 1_000..3_700_usize, 1 => Just(DECLINED_BYTES)];
     let life = prop_oneof![
         Just(None),
@@ -71,9 +76,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+pub(super) fn step_or_flip() -> impl Strategy<Value = Step> {
+    let flip = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
+    prop_oneof![
+        9 => step(),
+        1 => flip.prop_map(|(file, bit)| Step::CloseFlipABitAndOpen { file, bit }),
+    ]
+}
+
 /// Steps that leave segments dead, or mostly dead, while older ones live: now and then a small value that
 /// lives long or for ever, among large ones that die soon or are replaced at once; much upkeep.
-fn out_of_order_step() -> impl Strategy<Value = Step> {
+pub(super) fn out_of_order_step() -> impl Strategy<Value = Step> {
     let put = |key, bytes, life_seconds| Step::Put {
         key,
         bytes,
@@ -113,18 +126,19 @@ struct Run {
     store: Option<Arc<DiskStore>>,
     expected: Vec<Expected>,
     last_written: Option<usize>,
+    /// Bits have flipped.
+    is_damaged: bool,
     next_value: u32,
 }
 
 impl Run {
-    async fn new(sync: DiskSync, max_bytes: u64, key_hash: fn(&EntryKey) -> u64) -> Self {
-        let mut fixture = Fixture::new().with_sync(sync).with_max_bytes(max_bytes);
-        fixture.key_hash = key_hash;
+    async fn new(fixture: Fixture) -> Self {
         Self {
             store: Some(fixture.open().await),
             fixture,
             expected: vec![Expected::default(); usize::from(KEYS)],
             last_written: None,
+            is_damaged: false,
             next_value: 0,
         }
     }
@@ -183,7 +197,9 @@ impl Run {
     async fn restart(&mut self, store: Arc<DiskStore>, restart: &Step) {
         let is_closed = matches!(
             restart,
-            Step::CloseAndOpen | Step::CloseLosePowerAndOpen { .. }
+            Step::CloseAndOpen
+                | Step::CloseLosePowerAndOpen { .. }
+                | Step::CloseFlipABitAndOpen { .. }
         );
         if is_closed {
             store.close().await.expect("nothing fails here");
@@ -199,6 +215,17 @@ impl Run {
                     self.expected[key].may_miss = true;
                     self.check_torn(key).await;
                     return;
+                }
+            }
+            Step::CloseFlipABitAndOpen { file, bit } => {
+                let files = self.fixture.files.all();
+                let (name, bytes) = file.get(&files);
+                let bit = bit.index(bytes.len() * 8);
+                let flip = |bytes: &mut Vec<u8>| bytes[bit / 8] ^= 1 << (bit % 8);
+                self.fixture.files.change(name, flip);
+                self.is_damaged = true;
+                for expected in &mut self.expected {
+                    expected.may_miss = true;
                 }
             }
             Step::LosePowerAndOpen { part } | Step::CloseLosePowerAndOpen { part } => {
@@ -240,7 +267,7 @@ impl Run {
             }
         };
         assert!(bytes <= stats.bytes, "bytes that are not counted");
-        assert_eq!(stats.damaged, 0, "nothing is damaged here");
+        assert!(stats.damaged == 0 || self.is_damaged, "nothing is damaged");
     }
 
     fn check_every_key(&self) {
@@ -275,17 +302,28 @@ fn name(key: u8) -> String {
     format!("key {key}")
 }
 
-fn run(sync: DiskSync, max_bytes: u64, key_hash: fn(&EntryKey) -> u64, steps: &[Step]) {
+/// Makes these steps, and checks after each.
+pub(super) fn run(fixture: Fixture, steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut run = Run::new(sync, max_bytes, key_hash).await;
+        let mut run = Run::new(fixture).await;
         for step in steps {
             run.make(step).await;
         }
     });
+}
+
+/// So much room that nothing is dropped for it.
+pub(super) fn roomy(is_always: bool) -> Fixture {
+    let sync = if is_always {
+        DiskSync::Always
+    } else {
+        DiskSync::Os
+    };
+    Fixture::new().with_sync(sync).with_max_bytes(ROOMY_BYTES)
 }
 
 /// Three hashes for all keys, so that keys collide all the time.
@@ -305,8 +343,7 @@ proptest! {
         is_always in any::<bool>(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let sync = if is_always { DiskSync::Always } else { DiskSync::Os };
-        run(sync, ROOMY_BYTES, EntryKey::hash64, &steps);
+        run(roomy(is_always), &steps);
     }
 
     #[test]
@@ -314,15 +351,14 @@ proptest! {
         is_always in any::<bool>(),
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let sync = if is_always { DiskSync::Always } else { DiskSync::Os };
-        run(sync, 16 << 10 | 1 << 10, EntryKey::hash64, &steps);
+        run(roomy(is_always).with_max_bytes(17 << 10), &steps);
     }
 
     #[test]
     fn no_older_value_and_no_loss_when_segments_are_dropped_out_of_order(
         steps in prop::collection::vec(out_of_order_step(), 20..120),
     ) {
-        run(DiskSync::Os, ROOMY_BYTES, EntryKey::hash64, &steps);
+        run(roomy(false), &steps);
     }
 
     #[test]
@@ -330,13 +366,20 @@ proptest! {
         max_bytes in 17_408_u64..40_960,
         steps in prop::collection::vec(out_of_order_step(), 20..120),
     ) {
-        run(DiskSync::Os, max_bytes, EntryKey::hash64, &steps);
+        run(roomy(false).with_max_bytes(max_bytes), &steps);
+    }
+
+    #[test]
+    fn no_older_value_and_no_wrong_byte_when_bits_flip(
+        steps in prop::collection::vec(step_or_flip(), 1..60),
+    ) {
+        run(roomy(false), &steps);
     }
 
     #[test]
     fn no_older_value_and_no_loss_when_hashes_collide(
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        run(DiskSync::Os, ROOMY_BYTES, colliding_hash, &steps);
+        run(Fixture { key_hash: colliding_hash, ..roomy(false) }, &steps);
     }
 }
