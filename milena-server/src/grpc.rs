@@ -269,6 +269,8 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -281,6 +283,14 @@ mod tests {
         );
         for wrong in ["", "S", "1", "123456789S", "-1S", "1é", "+1S"] {
             assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_tried_as_a_timeout(text in any::<String>(), grpc in "[0-9]{1,8}[HMSmun]") {
+            let _timeout = parse_timeout(&text);
+            prop_assert!(parse_timeout(&grpc).is_some());
         }
     }
 

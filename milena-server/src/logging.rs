@@ -47,7 +47,9 @@ impl LogLevel {
             let level = directive.rsplit('=').next().unwrap_or(directive);
             levels.contains(&level.trim().to_ascii_lowercase().as_str())
         };
-        let all_sound = text.split(',').all(sound) && EnvFilter::try_new(text).is_ok();
+        // `EnvFilter` panics on some texts with characters of several bytes; no module of ours has one in its name.
+        let all_sound =
+            text.is_ascii() && text.split(',').all(sound) && EnvFilter::try_new(text).is_ok();
         all_sound.then(|| Self(text.to_owned()))
     }
 }
@@ -107,6 +109,8 @@ pub fn start(logging: &Logging) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -116,6 +120,21 @@ mod tests {
         }
         for wrong in ["", "loud", "milena_cache", "info,milena_cache=loud"] {
             assert!(LogLevel::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn characters_of_several_bytes_are_refused_and_not_stumbled_over() {
+        for wrong in ["\nС=off", "é=info", "info,é=info"] {
+            assert!(LogLevel::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_tried_without_a_panic(module in ".{0,20}", field in "[\\[\\]{}=, a-zé]{0,8}") {
+            let _level = LogLevel::parse(&format!("{module}{field}=info"));
+            let _level = LogLevel::parse(&format!("{module}[{field}]=info,off"));
         }
     }
 }

@@ -326,6 +326,8 @@ pub fn markdown_rows(table: &[&Setting]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     static PORT: Setting = Setting {
@@ -449,5 +451,24 @@ mod tests {
             Some(std::time::Duration::from_secs(7_200))
         );
         assert_eq!(parse_duration("2 weeks"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_tried_and_what_is_read_is_read_again(
+            text in any::<String>(),
+            number in "[0-9]{1,22}",
+            unit in " ?[KMGT]?(iB|B)?|ms|s|m|h|d",
+        ) {
+            for text in [text, format!("{number}{unit}")] {
+                if let Some(bytes) = parse_bytes(&text) {
+                    prop_assert_eq!(parse_bytes(&format!("{bytes}B")), Some(bytes));
+                }
+                if let Some(duration) = parse_duration(&text) {
+                    let millis = format!("{}ms", duration.as_millis());
+                    prop_assert_eq!(parse_duration(&millis), Some(duration));
+                }
+            }
+        }
     }
 }

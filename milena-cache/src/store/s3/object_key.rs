@@ -219,6 +219,15 @@ mod tests {
         }
 
         #[test]
+        fn any_name_is_that_of_its_key_or_of_none(
+            name in prop_oneof![any::<String>(), "[a-z.]{1,3}/[a-z./!0-9é]{0,12}"],
+        ) {
+            if let Some(key) = entry_key("", &name) {
+                prop_assert_eq!(object_key("", &key).name, name);
+            }
+        }
+
+        #[test]
         fn ordinary_keys_stay_as_they_are(key in "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,20}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,20}){0,5}") {
             prop_assert_eq!(name("b", key.as_bytes()), format!("b/{key}"));
         }
