@@ -9,8 +9,9 @@ use std::io;
 use super::carry::{CARRIED_PART_MAX, Carrying, Progress};
 use super::forget::Reason;
 use super::format::SegmentId;
-use super::log::{Lives, Log};
+use super::log::Log;
 use super::planted::Bug;
+use super::seal::Lives;
 
 /// One round: drops every segment that is not needed any more, one a step, and carries over what is worth
 /// it of one more.
