@@ -50,7 +50,6 @@ enum Pass {
 }
 
 /// How far it has come.
-#[derive(PartialEq, Eq)]
 pub(super) enum Progress {
     More,
     /// There is nothing more to be done now.

@@ -17,10 +17,11 @@ use super::config::{DiskConfig, DiskSync};
 use super::files::{Files, is_lack_of_descriptors};
 use super::footer::Contents;
 use super::forget::Forgetting;
-use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
+use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
 use super::index::{Candidate, Location};
 use super::planted::Bug;
 use super::record::{Head, Kind};
+use super::seal::Sealed;
 use super::segment::{Segment, file_name};
 use super::shared::Shared;
 
@@ -70,54 +71,19 @@ pub(super) struct Log {
     pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
     pub(super) forgetting: Forgetting,
-    active: Option<Active>,
-}
-
-/// A segment that is no longer written.
-pub(super) struct Sealed {
-    pub(super) file_bytes: u64,
-    /// Where its records end; `None` as long as it has not been scanned.
-    pub(super) end: Option<u32>,
-    /// The bytes of the records in it that are the newest of their keys and no tombstones; at most so
-    /// many, because what expires is not noticed.
-    pub(super) live_bytes: u64,
-    /// The bytes that were carried over from it.
-    pub(super) carried_bytes: u64,
-    /// What its records need; `None` as long as it has not been read.
-    pub(super) lives: Option<Lives>,
-}
-
-/// How long the records of a segment matter.
-#[derive(Clone, Copy)]
-pub(super) struct Lives {
-    /// The latest death of its puts.
-    pub(super) last_death: Until,
-    /// The latest moment until which one of its records is needed.
-    pub(super) needed_until: Until,
-    /// Carrying over what is needed was considered, and would free too little.
-    pub(super) is_kept: bool,
-}
-
-impl Lives {
-    pub(super) fn of(contents: &Contents) -> Self {
-        Self {
-            last_death: contents.last_death,
-            needed_until: contents.needed_until,
-            is_kept: false,
-        }
-    }
+    pub(super) active: Option<Active>,
 }
 
 /// The segment that is being written.
-struct Active {
-    segment: Arc<Segment>,
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
     /// Where the next record goes: all before is acknowledged or about to be.
-    end: u32,
+    pub(super) end: u32,
     /// The file's length; more than `end` while it is written, and after a failed write.
-    file_bytes: u64,
+    pub(super) file_bytes: u64,
     /// As [`Sealed::live_bytes`].
-    live_bytes: u64,
-    contents: Contents,
+    pub(super) live_bytes: u64,
+    pub(super) contents: Contents,
 }
 
 impl Log {
@@ -314,51 +280,6 @@ impl Log {
         self.is_room_due = self.will_need_room();
         self.list_segments()
     }
-
-    /// Ends the active segment with its footer. A footer that cannot be written is done without: it
-    /// only makes opening the store faster.
-    pub(super) fn seal_active(&mut self) {
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        match write_footer(&active.segment, active.end, &active.contents) {
-            Ok(file_bytes) => active.file_bytes = active.file_bytes.max(file_bytes),
-            Err(error) => {
-                // Any part of it may be there: count it in full.
-                active.file_bytes = u64::from(active.end) + active.contents.footer_bytes(0);
-                tracing::warn!(%error, "the disk store could not write a segment's footer");
-            }
-        }
-        self.abandon_active();
-    }
-
-    /// Ends the active segment where its last acknowledged record ends.
-    pub(super) fn abandon_active(&mut self) {
-        let Some(active) = self.active.take() else {
-            return;
-        };
-        self.sealed.insert(
-            active.segment.id,
-            Sealed {
-                file_bytes: active.file_bytes,
-                end: Some(active.end),
-                live_bytes: active.live_bytes,
-                carried_bytes: 0,
-                lives: Some(Lives::of(&active.contents)),
-            },
-        );
-        self.publish_bytes();
-    }
-
-    /// Ends the active segment if all its records have had their time.
-    pub(super) fn seal_active_if_expired(&mut self) {
-        let now = self.site.clock.now();
-        if self.active.as_ref().is_some_and(|active| {
-            active.end > SEGMENT_HEADER_BYTES && active.contents.needed_until.has_passed(now)
-        }) {
-            self.seal_active();
-        }
-    }
 }
 
 /// How many of the oldest segments have to go before what failed so can succeed.
@@ -369,17 +290,6 @@ fn segments_in_the_way(error: &io::Error) -> usize {
         _ if is_lack_of_descriptors(error) => 2,
         _ => 0,
     }
-}
-
-/// Writes the footer of a segment whose records end at `end`; gives the file's length then.
-pub(super) fn write_footer(segment: &Segment, end: u32, contents: &Contents) -> io::Result<u64> {
-    let value = contents.encode();
-    let head = Head::of_footer(&value);
-    let mut encoded = Vec::new();
-    head.encode(segment.place(end), [&[], &[]], &mut encoded);
-    let mut slices = [IoSlice::new(&encoded), IoSlice::new(&value)];
-    segment.file.write_all_at(&mut slices, end.into())?;
-    Ok(u64::from(end) + head.record_bytes())
 }
 
 fn record_bytes(record: &Record<'_>) -> u32 {

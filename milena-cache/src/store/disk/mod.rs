@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   put, delete ─▶ queue ─▶ writer ─▶ plan ─▶ log ─▶ segment files
-//!                             │ recover, reclaim │
+//!                             │ recover, reclaim, forget
 //!                             ▼                  ▼
 //!   get ─▶ shared: index ──────────────────▶ segments ─▶ one read
 //! ```
@@ -29,6 +29,7 @@ mod record;
 mod recover;
 mod retention;
 mod scan;
+mod seal;
 mod segment;
 mod shared;
 mod space;

@@ -8,9 +8,10 @@ use std::io;
 
 use super::config::DiskSync;
 use super::format::SegmentId;
-use super::log::{Log, Sealed, Site};
+use super::log::{Log, Site};
 use super::manifest::{self, Manifest};
 use super::recover::Recovery;
+use super::seal::Sealed;
 use super::segment::{file_name, id_of};
 
 /// The lock file's name. It is not counted: it stays empty.

@@ -9,11 +9,12 @@ use std::io;
 use super::carry::{CARRIED_PART_MAX, Carrying, Progress};
 use super::forget::Reason;
 use super::format::SegmentId;
-use super::log::{Lives, Log};
+use super::log::Log;
 use super::planted::Bug;
+use super::seal::Lives;
 
 /// One round: drops every segment that is not needed any more, one a step, and carries over what is worth
-/// it of one more.
+/// it of others, one after the other. Ends because each of them is dropped, or kept for good.
 pub(super) enum Round {
     Dropping,
     Carrying(Carrying),
@@ -48,11 +49,15 @@ impl Round {
                 Progress::Over => *self = Self::Ending,
                 Progress::NotWorthIt(id) => {
                     log.keep(id);
-                    *self = Self::Ending;
+                    *self = Self::Dropping;
                 }
                 Progress::Unneeded(id) => {
-                    drop_expired(log, id)?;
-                    *self = Self::Ending;
+                    let is_dropped = drop_expired(log, id)?;
+                    *self = if is_dropped {
+                        Self::Dropping
+                    } else {
+                        Self::Ending
+                    };
                 }
             },
             Self::Ending => return Ok(log.forgetting.is_done()),

@@ -13,8 +13,9 @@ use super::footer::{Contents, FooterEntry};
 use super::forget::Reason;
 use super::format::SegmentId;
 use super::index::{Candidate, Location};
-use super::log::{Lives, Log, write_footer};
+use super::log::Log;
 use super::scan::{self, Scan};
+use super::seal::{Lives, write_footer};
 use super::segment::Segment;
 use super::shared::Counters;
 

@@ -64,6 +64,26 @@ async fn what_is_read_outlives_its_segment_and_what_is_not_does_not() {
 }
 
 #[tokio::test]
+async fn what_is_read_also_outlives_its_segment_while_others_are_mostly_dead() {
+    let fixture = Fixture::new();
+    let store = fixture.open().await;
+    store.store("hot", entry("read often")).await;
+    for number in 0..80 {
+        store.store("replaced", entry(&bulk())).await;
+        store
+            .store(&format!("small {number}"), entry("lives"))
+            .await;
+        if number % 3 == 0 {
+            fill(&store, number..number + 1).await;
+        }
+        store.maintain().await;
+        let hot = store.value("hot").await;
+        assert_eq!(hot.as_deref(), Some("read often"), "after {number}");
+    }
+    assert!(store.stats().evicted_for_bytes > 0);
+}
+
+#[tokio::test]
 async fn no_more_than_a_quarter_is_carried_over_even_if_everything_is_read() {
     let fixture = Fixture::new();
     let store = fixture.open().await;

@@ -1,0 +1,103 @@
+//! Sealing: ending the segment that is being written, and what is remembered of it from then on.
+//!
+//! A footer that cannot be written is done without: it only makes opening the store and reclaim faster.
+
+use std::io::{self, IoSlice};
+
+use super::footer::Contents;
+use super::format::{SEGMENT_HEADER_BYTES, Until};
+use super::log::Log;
+use super::record::Head;
+use super::segment::Segment;
+
+/// A segment that is no longer written.
+pub(super) struct Sealed {
+    pub(super) file_bytes: u64,
+    /// Where its records end; `None` as long as it has not been scanned.
+    pub(super) end: Option<u32>,
+    /// The bytes of the records in it that are the newest of their keys and no tombstones; at most so
+    /// many, because what expires is not noticed.
+    pub(super) live_bytes: u64,
+    /// The bytes that were carried over from it.
+    pub(super) carried_bytes: u64,
+    /// What its records need; `None` as long as it has not been read.
+    pub(super) lives: Option<Lives>,
+}
+
+/// How long the records of a segment matter.
+#[derive(Clone, Copy)]
+pub(super) struct Lives {
+    /// The latest death of its puts.
+    pub(super) last_death: Until,
+    /// The latest moment until which one of its records is needed.
+    pub(super) needed_until: Until,
+    /// Carrying over what is needed was considered, and would free too little.
+    pub(super) is_kept: bool,
+}
+
+impl Lives {
+    pub(super) fn of(contents: &Contents) -> Self {
+        Self {
+            last_death: contents.last_death,
+            needed_until: contents.needed_until,
+            is_kept: false,
+        }
+    }
+}
+
+impl Log {
+    /// Ends the active segment with its footer.
+    pub(super) fn seal_active(&mut self) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        // Counted before it is written, and whatever part of it is.
+        let with_footer = u64::from(active.end) + active.contents.footer_bytes(0);
+        active.file_bytes = active.file_bytes.max(with_footer);
+        self.publish_bytes();
+        if let Some(active) = &self.active
+            && let Err(error) = write_footer(&active.segment, active.end, &active.contents)
+        {
+            tracing::warn!(%error, "the disk store could not write a segment's footer");
+        }
+        self.abandon_active();
+    }
+
+    /// Ends the active segment where its last acknowledged record ends.
+    pub(super) fn abandon_active(&mut self) {
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        self.sealed.insert(
+            active.segment.id,
+            Sealed {
+                file_bytes: active.file_bytes,
+                end: Some(active.end),
+                live_bytes: active.live_bytes,
+                carried_bytes: 0,
+                lives: Some(Lives::of(&active.contents)),
+            },
+        );
+        self.publish_bytes();
+    }
+
+    /// Ends the active segment if all its records have had their time.
+    pub(super) fn seal_active_if_expired(&mut self) {
+        let now = self.site.clock.now();
+        if self.active.as_ref().is_some_and(|active| {
+            active.end > SEGMENT_HEADER_BYTES && active.contents.needed_until.has_passed(now)
+        }) {
+            self.seal_active();
+        }
+    }
+}
+
+/// Writes the footer of a segment whose records end at `end`.
+pub(super) fn write_footer(segment: &Segment, end: u32, contents: &Contents) -> io::Result<()> {
+    let value = contents.encode();
+    let head = Head::of_footer(&value);
+    let mut encoded = Vec::new();
+    head.encode(segment.place(end), [&[], &[]], &mut encoded);
+    let mut slices = [IoSlice::new(&encoded), IoSlice::new(&value)];
+    segment.file.write_all_at(&mut slices, end.into())
+}
