@@ -16,6 +16,8 @@ pub mod examine;
 mod files;
 mod footer;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod index;
 mod log;
 mod manifest;
