@@ -17,11 +17,11 @@ pub(super) const TEMPORARY_NAME: &str = "MANIFEST.tmp";
 /// The longest boot id, in bytes; a longer one is cut. Linux's has 36.
 const BOOT_ID_BYTES_MAX: usize = 64;
 
-const MAGIC: &[u8; 8] = b"MILENAMF";
+pub(super) const MAGIC: &[u8; 8] = b"MILENAMF";
 /// The version that is written, and the only one that is read.
 pub(super) const VERSION: u16 = 1;
-const FIXED_BYTES: usize = 96;
-const SEGMENT_BYTES: usize = 8;
+pub(super) const FIXED_BYTES: usize = 96;
+pub(super) const SEGMENT_BYTES: usize = 8;
 
 /// What the manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn known_boot_id(boot_id: &str) -> &[u8] {
     &boot_id.as_bytes()[..boot_id.len().min(BOOT_ID_BYTES_MAX)]
 }
 
-fn crc(copy: &[u8]) -> u32 {
+pub(super) fn crc(copy: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&copy[..12]), &copy[16..])
 }
 

@@ -18,6 +18,8 @@ mod files;
 mod footer;
 mod forget;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod index;
 mod log;
 mod manifest;
