@@ -11,7 +11,10 @@ use milena_server::clock::{Clock, UnixMillis};
 #[cfg(not(test))]
 pub(super) use super::memory_files::MemoryFiles;
 use crate::store::disk::format::SegmentId;
+use crate::store::disk::log::Site;
+use crate::store::disk::planted::Planted;
 use crate::store::disk::segment::file_name;
+use crate::store::disk::shared::Shared;
 #[cfg(test)]
 pub(super) use crate::store::disk::tests::memory_files::MemoryFiles;
 use crate::store::disk::{DiskConfig, DiskStore, DiskSync, Parts};
@@ -44,8 +47,14 @@ impl Opened {
             maintenance_every: Duration::from_secs(1 << 30),
             ..DiskConfig::new(PathBuf::new(), MAX_BYTES, sync, boot.to_owned())
         };
-        let files = Arc::new(files.clone());
-        let parts = Parts::open(files, None, config, clock.clone(), EntryKey::hash64);
+        let site = Site {
+            files: Arc::new(files.clone()),
+            config: Arc::new(config),
+            clock: clock.clone(),
+            shared: Arc::new(Shared::new(Planted::default())),
+            key_hash: EntryKey::hash64,
+        };
+        let parts = Parts::open(site, None);
         let store = DiskStore::start(parts.expect("opens whatever the files hold"));
         store.recovered().await;
         Self { store, clock }
