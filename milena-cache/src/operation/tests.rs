@@ -176,10 +176,20 @@ impl Bench {
     /// Starts a get that has read the durable store and is held with what it read.
     async fn held_get(&self) -> tokio::task::JoinHandle<Result<Option<Entry>>> {
         self.durable.after_read.close();
-        let operation = self.operation.clone();
-        let get = TaskTracker::new().spawn(async move { operation.get(&key(), None).await });
+        let get = self.begin_get();
         self.durable.after_read.arrival().await;
         get
+    }
+
+    fn begin_get(&self) -> tokio::task::JoinHandle<Result<Option<Entry>>> {
+        let operation = self.operation.clone();
+        TaskTracker::new().spawn(async move { operation.get(&key(), None).await })
+    }
+
+    fn begin_put(&self, value: &'static str) -> tokio::task::JoinHandle<Result<()>> {
+        let operation = self.operation.clone();
+        TaskTracker::new()
+            .spawn(async move { operation.put(key(), Bytes::from(value), None).await })
     }
 
     async fn copies(&self) -> [Option<Bytes>; 2] {
@@ -318,9 +328,7 @@ async fn a_fill_that_ends_while_a_put_is_under_way_is_not_installed() {
         .lock()
         .insert(key(), Bytes::from("old"));
     bench.durable.before_put.close();
-    let operation = bench.operation.clone();
-    let put = TaskTracker::new()
-        .spawn(async move { operation.put(key(), Bytes::from("new"), None).await });
+    let put = bench.begin_put("new");
     bench.durable.before_put.arrival().await;
     assert_eq!(
         bench.get().await,
@@ -347,8 +355,7 @@ async fn a_get_after_a_put_does_not_join_a_load_from_before_it() {
     let deadline = bench.clock.deadline_in(COPY_LIFE);
     bench.fast.delete(&key(), deadline).await.unwrap();
     bench.slow.delete(&key(), deadline).await.unwrap();
-    let operation = bench.operation.clone();
-    let get = TaskTracker::new().spawn(async move { operation.get(&key(), None).await });
+    let get = bench.begin_get();
     bench.durable.after_read.arrival().await;
     bench.durable.after_read.open();
     assert_eq!(
@@ -391,9 +398,7 @@ async fn a_put_goes_on_when_its_caller_goes_away() {
     bench.put("old").await.unwrap();
     bench.durable.after_put.arrival().await;
     bench.durable.after_put.close();
-    let operation = bench.operation.clone();
-    let put = TaskTracker::new()
-        .spawn(async move { operation.put(key(), Bytes::from("new"), None).await });
+    let put = bench.begin_put("new");
     bench.durable.after_put.arrival().await;
     put.abort();
     assert!(put.await.expect_err("aborted").is_cancelled());
@@ -406,10 +411,7 @@ async fn a_put_goes_on_when_its_caller_goes_away() {
 async fn writes_to_one_key_do_not_overtake_each_other() {
     let bench = bench();
     bench.durable.before_put.close();
-    let [first, second] = ["first", "second"].map(|text| {
-        let operation = bench.operation.clone();
-        TaskTracker::new().spawn(async move { operation.put(key(), Bytes::from(text), None).await })
-    });
+    let [first, second] = ["first", "second"].map(|text| bench.begin_put(text));
     bench.durable.before_put.arrival().await;
     bench.durable.before_put.open();
     first.await.unwrap().unwrap();
@@ -437,9 +439,7 @@ async fn a_hit_does_not_wait_for_a_stalled_write_to_another_key_or_to_its_own() 
     bench.put("old").await.unwrap();
     bench.durable.before_put.arrival().await;
     bench.durable.before_put.close();
-    let operation = bench.operation.clone();
-    let put = TaskTracker::new()
-        .spawn(async move { operation.put(key(), Bytes::from("new"), None).await });
+    let put = bench.begin_put("new");
     bench.durable.before_put.arrival().await;
     assert_eq!(bench.get().await, value("old"));
     assert_eq!(
