@@ -21,6 +21,7 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod index;
+mod lock;
 mod log;
 mod manifest;
 mod open;
@@ -39,7 +40,6 @@ mod space;
 mod tests;
 mod writer;
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ pub use config::{DiskConfig, DiskSync, boot_id};
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
 use files::Directory;
+use lock::Lock;
 use log::Site;
 use plan::Write;
 use planted::Planted;
@@ -122,7 +123,7 @@ impl DiskStore {
         let path = config.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let files = Directory::new(config.path.clone()).map_err(|e| in_path(&config, e))?;
-            let lock = lock(&config)?;
+            let lock = Lock::take(&config)?;
             let site = Site {
                 files: Arc::new(files),
                 config: Arc::new(config),
@@ -285,7 +286,7 @@ struct Parts {
 
 impl Parts {
     /// Opens the store that is, or will be, at `site`. The writer thread keeps `lock` until it ends.
-    fn open(site: Site, lock: Option<File>) -> std::result::Result<Self, OpenError> {
+    fn open(site: Site, lock: Option<Lock>) -> std::result::Result<Self, OpenError> {
         let config = Arc::clone(&site.config);
         config.check().map_err(|why| OpenError::Limits { why })?;
         let (shared, clock, key_hash) =
@@ -294,8 +295,12 @@ impl Parts {
         let (commands, queue) = mpsc::unbounded_channel();
         let writer = thread::Builder::new().name("disk-writer".to_owned());
         let writer = writer.spawn(move || {
-            Writer::new(log, recovery, queue).run();
+            let closed = Writer::new(log, recovery, queue).run();
+            // Before the answer: whoever has it may open the store again.
             drop(lock);
+            if let Some(closed) = closed {
+                closed.answer();
+            }
         });
         Ok(Self {
             shared,
@@ -305,18 +310,6 @@ impl Parts {
             writer: writer.map_err(|e| in_path(&config, e))?,
             maintenance_every: config.maintenance_every,
         })
-    }
-}
-
-/// Locks the directory against every other store. The file's end unlocks it.
-fn lock(config: &DiskConfig) -> std::result::Result<File, OpenError> {
-    let file = File::create(config.path.join(open::LOCK_NAME)).map_err(|e| in_path(config, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: config.path.clone(),
-        }),
-        Err(TryLockError::Error(error)) => Err(in_path(config, error)),
     }
 }
 

@@ -45,6 +45,19 @@ pub(super) struct Queued {
     pub(super) room: OwnedSemaphorePermit,
 }
 
+/// How closing went; to be answered once the writer has let go of everything.
+pub(super) struct Closed {
+    done: oneshot::Sender<Result<()>>,
+    result: Result<()>,
+}
+
+impl Closed {
+    pub(super) fn answer(self) {
+        // Who asked may have gone.
+        let _ = self.done.send(self.result);
+    }
+}
+
 /// See the file's head.
 pub(super) struct Writer {
     site: Site,
@@ -82,20 +95,21 @@ impl Writer {
     }
 
     /// Works until it is told to close, or everybody who could ask for something is gone.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self) -> Option<Closed> {
         while let Ok(command) = self.next_command() {
             match command {
                 Some(Command::Write(first)) => self.write_batch(*first),
                 Some(Command::Maintain(done)) => self.maintain(done),
                 Some(Command::Close(done)) => {
-                    let _ = done.send(self.close());
-                    return;
+                    let result = self.close();
+                    return Some(Closed { done, result });
                 }
                 None => {}
             }
             // Also between two writes, so that neither waits for the other's end.
             self.work_a_little();
         }
+        None
     }
 
     /// The next command; `None` if there is none at the moment and there is work in the background.

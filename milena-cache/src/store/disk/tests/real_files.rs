@@ -55,6 +55,18 @@ async fn a_second_store_in_the_same_path_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_closed_store_can_be_opened_again_while_something_still_holds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), DiskSync::Os);
+    let first = DiskStore::open(config.clone(), Clock::system())
+        .await
+        .unwrap();
+    first.close().await.unwrap();
+    DiskStore::open(config, Clock::system()).await.unwrap();
+    drop(first);
+}
+
+#[tokio::test]
 async fn limits_that_do_not_go_together_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let small = DiskConfig {
