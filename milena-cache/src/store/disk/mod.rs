@@ -13,6 +13,7 @@
 
 mod carry;
 mod config;
+mod directory;
 pub mod examine;
 mod files;
 mod footer;
@@ -58,7 +59,7 @@ pub use config::{DiskConfig, DiskSync, boot_id};
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
-use files::Directory;
+use directory::Directory;
 use lock::Lock;
 use log::Site;
 use plan::Write;
@@ -216,10 +217,11 @@ fn ask<T>(
 impl Store for DiskStore {
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
         let hash = (self.key_hash)(key);
-        if !self.shared.index.may_hold(hash) {
-            return Ok(None);
+        let now = self.clock.now();
+        if let Ok(found) = self.shared.cached_lookup(key, hash, now) {
+            return Ok(found);
         }
-        let (shared, key, now) = (Arc::clone(&self.shared), key.clone(), self.clock.now());
+        let (shared, key) = (Arc::clone(&self.shared), key.clone());
         let lookup = tokio::task::spawn_blocking(move || shared.lookup(&key, hash, now));
         match timeout_at(deadline.instant(), lookup).await {
             Ok(found) => found.map_err(|error| {

@@ -32,6 +32,13 @@ pub(super) fn id_of(name: &str) -> Option<SegmentId> {
     (file_name(id) == name).then_some(id)
 }
 
+/// Only the medium can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WouldWait;
+
+/// Longer records are not copied on a thread that has others to serve: some 30 µs.
+const CACHED_RECORD_BYTES_MAX: u32 = 256 << 10;
+
 /// An open segment file.
 pub(super) struct Segment {
     pub(super) id: SegmentId,
@@ -104,6 +111,26 @@ impl Segment {
     pub(super) fn record_at(&self, location: Location) -> Option<(Head, Bytes)> {
         let bytes = location.bytes as usize;
         let read = self.file.read_at(location.offset.into(), bytes).ok()?;
+        self.parsed(location, read)
+    }
+
+    /// The same if the system has it in memory.
+    pub(super) fn cached_record_at(
+        &self,
+        location: Location,
+    ) -> Result<Option<(Head, Bytes)>, WouldWait> {
+        if location.bytes > CACHED_RECORD_BYTES_MAX {
+            return Err(WouldWait);
+        }
+        let bytes = location.bytes as usize;
+        match self.file.read_cached_at(location.offset.into(), bytes) {
+            Ok(Some(read)) => Ok(self.parsed(location, read)),
+            Ok(None) => Err(WouldWait),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn parsed(&self, location: Location, read: Vec<u8>) -> Option<(Head, Bytes)> {
         let head = Head::parse(&read, self.place(location.offset))?;
         Some((head, read.into()))
     }

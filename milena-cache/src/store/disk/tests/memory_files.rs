@@ -47,8 +47,10 @@ pub(in super::super) struct Faults {
     pub(in super::super) syncs: Option<(u32, u32)>,
     /// Every removal fails.
     pub(in super::super) removals: bool,
-    /// Every read fails.
+    /// Every read of the medium fails.
     pub(in super::super) reads: bool,
+    /// Nothing can be read without the medium.
+    pub(in super::super) uncached: bool,
     /// No more files than this can be open at once.
     pub(in super::super) open_max: Option<usize>,
     /// The file system is full beyond this many bytes.
@@ -171,6 +173,13 @@ impl State {
             .get(name)
             .copied()
             .ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn read(&self, file: usize, offset: u64, bytes: usize) -> Vec<u8> {
+        let contents = &self.contents[file].bytes;
+        let start = usize::try_from(offset).unwrap().min(contents.len());
+        let end = (start + bytes).min(contents.len());
+        contents[start..end].to_vec()
     }
 
     fn write(&mut self, file: usize, bytes: &[u8], offset: usize) -> io::Result<()> {
@@ -325,10 +334,16 @@ impl DataFile for MemoryFile {
         if state.faults.reads {
             return Err(io::Error::other("injected read error"));
         }
-        let contents = &state.contents[self.1].bytes;
-        let start = usize::try_from(offset).unwrap().min(contents.len());
-        let end = (start + bytes).min(contents.len());
-        Ok(contents[start..end].to_vec())
+        Ok(state.read(self.1, offset, bytes))
+    }
+
+    fn read_cached_at(&self, offset: u64, bytes: usize) -> io::Result<Option<Vec<u8>>> {
+        let state = self.0.state();
+        if state.faults.uncached {
+            return Ok(None);
+        }
+        let read = state.read(self.1, offset, bytes);
+        Ok((read.len() == bytes).then_some(read))
     }
 
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {

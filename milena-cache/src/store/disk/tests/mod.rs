@@ -11,6 +11,7 @@ mod fixture;
 pub(super) mod memory_files;
 mod model;
 mod planted;
+mod reads;
 mod real_files;
 mod recovery;
 mod resurrection;
