@@ -212,8 +212,14 @@ impl Carried {
         }
     }
 
+    /// What carrying it over costs. A value in a file of its own stays where it is: its record is as good as
+    /// nothing beside it.
     fn bytes(&self) -> u64 {
-        self.head.record_bytes()
+        if self.head.is_in_file {
+            0
+        } else {
+            self.head.record_bytes()
+        }
     }
 
     fn record(&self) -> Record<'_> {

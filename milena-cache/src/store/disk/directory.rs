@@ -65,6 +65,10 @@ impl Files for Directory {
         }
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
     fn contents(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path.join(name))
     }

@@ -22,6 +22,9 @@ pub(super) trait Files: Send + Sync + 'static {
     /// Removes a file; one that is not there is no error.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Gives a file another name, in place of a file that has it, if there is one.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// The whole contents of a file.
     fn contents(&self, name: &str) -> io::Result<Vec<u8>>;
 

@@ -6,7 +6,8 @@
 //! of the index is the order of the log; the files never pass `max_bytes`, because room is made before
 //! a segment is opened; nothing in a segment is acknowledged before the manifest lists the segment.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -21,9 +22,12 @@ use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
 use super::index::{Candidate, Location};
 use super::planted::Bug;
 use super::record::{Head, Kind};
+use super::reservation::Era;
 use super::seal::Sealed;
 use super::segment::{Segment, file_name};
 use super::shared::Shared;
+use super::value_file::Reference;
+use super::value_files::{Appended, ValueFiles};
 
 /// What the log is made of and by; stays the same when the store starts again.
 #[derive(Clone)]
@@ -54,6 +58,14 @@ pub(super) struct Record<'a> {
     pub(super) superseded: Option<Location>,
 }
 
+impl Record<'_> {
+    /// What it refers to, if its value is in a file of its own.
+    fn reference(&self) -> Option<Reference> {
+        let in_file = self.head.is_in_file.then_some(self.value)?;
+        Reference::parse(in_file)
+    }
+}
+
 /// See the file's head.
 pub(super) struct Log {
     pub(super) site: Site,
@@ -72,6 +84,20 @@ pub(super) struct Log {
     /// What was dropped and is still in the index.
     pub(super) forgetting: Forgetting,
     pub(super) active: Option<Active>,
+    pub(super) values: ValueFiles,
+    /// Of value files found at opening, the newest of the segments not read yet that refers to each. Only
+    /// found out if one of these is dropped.
+    pub(super) unread_values: Option<HashMap<u64, SegmentId>>,
+    /// How many segments the manifest lists, as it was written last.
+    pub(super) listed: Cell<usize>,
+    /// Over once nothing may be added any more.
+    pub(super) era: Arc<Era>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.era.end();
+    }
 }
 
 /// The segment that is being written.
@@ -105,6 +131,10 @@ impl Log {
             is_short_of_space: false,
             forgetting: Forgetting::default(),
             active: None,
+            values: ValueFiles::new(next_segment),
+            unread_values: None,
+            listed: Cell::new(0),
+            era: Arc::default(),
         }
     }
 
@@ -137,9 +167,7 @@ impl Log {
 
     /// Whether a put whose record has this length is taken: it has to fit into a segment of its own.
     pub(super) fn takes_put(&self, record_bytes: u64) -> bool {
-        let alone = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1);
-        let fits = alone + record_bytes <= u64::from(self.site.config.segment_bytes);
-        fits && !self.is_short_of_space
+        record_bytes <= longest_record(&self.site.config) && !self.is_short_of_space
     }
 
     /// The segment that is being written, and the length of its file.
@@ -169,12 +197,23 @@ impl Log {
     /// How many of `records` the active segment takes, its footer included.
     fn fitting(&self, records: &[Record<'_>]) -> usize {
         let Some(active) = &self.active else { return 0 };
+        let segment_bytes = u64::from(self.site.config.segment_bytes);
         let mut end = u64::from(active.end);
         let mut fitting = 0;
+        let mut references = 0;
+        let mut referred_bytes = self.values.bytes_of(active.segment.id);
         for record in records {
+            if let Some(reference) = record.reference() {
+                // Not all in one segment: they go when it goes.
+                if referred_bytes >= segment_bytes {
+                    break;
+                }
+                referred_bytes += reference.shape.file_bytes();
+                references += 1;
+            }
             end += record.head.record_bytes();
-            let with_footer = end + active.contents.footer_bytes(fitting + 1);
-            if with_footer > u64::from(self.site.config.segment_bytes) {
+            let with_footer = end + active.contents.footer_bytes(fitting + 1, references);
+            if with_footer > segment_bytes {
                 break;
             }
             fitting += 1;
@@ -222,9 +261,12 @@ impl Log {
         active.end = end;
         for (record, offset) in records.iter().zip(offsets) {
             let bytes = record_bytes(record);
-            active
-                .contents
-                .add(&record.head, record.key_hash, offset, bytes);
+            let contents = &mut active.contents;
+            contents.add(&record.head, record.key_hash, offset, bytes);
+            let reference = record.reference();
+            if let Some(reference) = reference {
+                contents.add_value(&record.head, offset, reference);
+            }
             let location = Location {
                 segment: active.segment.id,
                 offset,
@@ -232,8 +274,17 @@ impl Log {
             };
             let new = Candidate::new(location, record.head.kind == Kind::Tombstone);
             active.live_bytes += new.live_bytes();
+            let appended = Appended {
+                key_hash: record.key_hash,
+                location,
+                dies_at: record.head.dies_at(),
+                reference,
+            };
             let index = &self.site.shared.index;
-            let Some(old) = index.insert(record.key_hash, new, record.superseded) else {
+            let replaced = index.insert(record.key_hash, new, record.superseded);
+            // Only now: a reader that misses the old file finds the new record.
+            self.values.append(&appended, record.superseded);
+            let Some(old) = replaced else {
                 continue;
             };
             let id = old.location.segment;
@@ -252,7 +303,9 @@ impl Log {
         let Site { files, config, .. } = &self.site.clone();
         let segment_bytes = u64::from(config.segment_bytes);
         while self.bytes_with(segment_bytes, 1) > config.max_bytes {
-            self.evict_oldest()?;
+            if !self.drop_something()? {
+                return Err(io::Error::other("there is no room for a segment"));
+            }
         }
         let id = self.next_segment;
         self.next_segment = SegmentId(id.0 + 1);
@@ -290,6 +343,17 @@ fn segments_in_the_way(error: &io::Error) -> usize {
         _ if is_lack_of_descriptors(error) => 2,
         _ => 0,
     }
+}
+
+/// The longest record of a put whose value is in it.
+pub(super) fn record_bytes_max(config: &DiskConfig) -> u64 {
+    u64::from(config.record_bytes_max).min(longest_record(config))
+}
+
+/// The longest record that fits into a segment.
+fn longest_record(config: &DiskConfig) -> u64 {
+    let beside = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1, 1);
+    u64::from(config.segment_bytes).saturating_sub(beside)
 }
 
 fn record_bytes(record: &Record<'_>) -> u32 {

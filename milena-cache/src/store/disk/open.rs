@@ -13,6 +13,7 @@ use super::manifest::{self, Manifest};
 use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
+use super::value_file::{is_temporary, number_of};
 
 /// The lock file's name. It is not counted: it stays empty.
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -41,7 +42,11 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         site.files.remove(&file_name(*id))?;
     }
     site.files.remove(manifest::TEMPORARY_NAME)?;
+    for (name, _) in found.iter().filter(|(name, _)| is_temporary(name)) {
+        site.files.remove(name)?;
+    }
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
+    let listed = manifest.segments.len();
     // What is missing at the oldest end was dropped for space just before the store stopped.
     let oldest_first = manifest.segments.into_iter();
     let oldest_first = oldest_first.skip_while(|(id, _)| !segments.contains_key(id));
@@ -50,9 +55,13 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         .collect();
     let newest_first = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
-    while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
-        log.evict_oldest()?;
+    log.listed.set(listed);
+    for (name, bytes) in &found {
+        if let Some(number) = number_of(name) {
+            log.values.find(number, *bytes);
+        }
     }
+    while log.bytes_with(0, 0) > log.site.config.max_bytes && log.drop_something()? {}
     log.say_open()?;
     log.publish_bytes();
     log.look_at_free_space();
@@ -77,9 +86,8 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
 }
 
 fn warn_of_foreign(found: &[(String, u64)]) {
-    let own = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
     let names = found.iter().map(|(name, _)| name.as_str());
-    let foreign = names.filter(|name| id_of(name).is_none() && !own.contains(name));
+    let foreign = names.filter(|name| !is_own(name));
     let foreign: Vec<_> = foreign.collect();
     if !foreign.is_empty() {
         tracing::warn!(
@@ -87,6 +95,17 @@ fn warn_of_foreign(found: &[(String, u64)]) {
             "the disk store's directory has files that are not its own"
         );
     }
+}
+
+/// Whether a file of this name belongs to a store.
+pub(super) fn is_own(name: &str) -> bool {
+    let fixed = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
+    fixed.contains(&name) || is_of_log(name)
+}
+
+/// Whether a file of this name holds a part of the log.
+fn is_of_log(name: &str) -> bool {
+    id_of(name).is_some() || number_of(name).is_some() || is_temporary(name)
 }
 
 /// A store with nothing in it, whatever was there.
@@ -107,7 +126,7 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
     site.files.remove(manifest::NAME)?;
     site.files.remove(manifest::TEMPORARY_NAME)?;
     for (name, _) in site.files.list()? {
-        if id_of(&name).is_some() {
+        if is_of_log(&name) {
             site.files.remove(&name)?;
         }
     }

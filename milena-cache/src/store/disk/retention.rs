@@ -20,6 +20,13 @@ impl Log {
             return Ok(());
         };
         let records = self.records_of(id);
+        if self
+            .sealed
+            .get(&id)
+            .is_some_and(|sealed| sealed.lives.is_none())
+        {
+            self.forget_values_of_unread(id);
+        }
         self.site.files.remove(&file_name(id))?;
         self.forget(id, records, Reason::Evicted);
         self.publish_bytes();
@@ -67,14 +74,20 @@ impl Log {
         if self.site.shared.segments.remove(id) {
             self.forgetting.add(id, records, reason);
         }
+        // Only now: who finds a record without its file takes that for damage if the segment is there.
+        self.values.forget_segment(id);
     }
 
     /// Makes everything durable and says in the manifest that the store was closed.
     pub(super) fn close(&mut self) -> io::Result<()> {
+        self.era.end();
+        self.values.give_back_all();
+        while self.remove_a_value_file()? {}
         self.seal_active();
         for segment in self.site.shared.segments.all() {
             segment.file.sync()?;
         }
+        self.sync_values()?;
         self.site.files.sync_names()?;
         self.write_manifest(&[], true, true)
     }
@@ -107,7 +120,9 @@ impl Log {
             manifest::TEMPORARY_NAME,
             &manifest.encode(),
             durable,
-        )
+        )?;
+        self.listed.set(manifest.segments.len());
+        Ok(())
     }
 
     /// The bytes that count against the limit, with this much more in this many more segments.
@@ -115,7 +130,9 @@ impl Log {
         let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
         let active = self.active().map_or(0, |(_, file_bytes)| file_bytes);
         let segments = self.sealed.len() + usize::from(self.active().is_some()) + more_segments;
-        sealed + active + more_bytes + 2 * Manifest::file_bytes(segments)
+        let files = sealed + active + self.values.bytes() + more_bytes;
+        // What was dropped since is still in the manifest that is there.
+        files + 2 * Manifest::file_bytes(segments.max(self.listed.get()))
     }
 
     /// Whether the next segment can be opened only if something is dropped.

@@ -1,6 +1,6 @@
 //! Reading a segment's records one after the other, where there is no footer to say what they are.
 //!
-//! Reads and verifies heads only: a damaged value is found when it is asked for.
+//! Reads and verifies heads, and references to value files, only: a damaged value is found when it is asked for.
 
 use std::io;
 
@@ -10,6 +10,7 @@ use super::footer::Contents;
 use super::format::SEGMENT_HEADER_BYTES;
 use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES};
 use super::segment::Segment;
+use super::value_file::REFERENCE_BYTES;
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -55,6 +56,9 @@ pub(super) fn records(
             break false;
         };
         contents.add(&head, key_hash(&key), end, next - end);
+        if let Some(reference) = head.reference(bytes) {
+            contents.add_value(&head, end, reference);
+        }
         end = next;
     };
     Ok(Scan {
@@ -82,10 +86,11 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// What lies at `offset`: enough for any head, unless the limit comes before.
+    /// What lies at `offset`: enough for any head and a reference, unless the limit comes before.
     fn at(&mut self, offset: u32) -> io::Result<&[u8]> {
         let offset = u64::from(offset);
-        let needed = self.limit.min(offset + u64::from(HEAD_BYTES_MAX));
+        let most = u64::from(HEAD_BYTES_MAX + REFERENCE_BYTES);
+        let needed = self.limit.min(offset + most);
         if self.start + (self.bytes.len() as u64) < needed {
             let left = self.limit.saturating_sub(offset);
             let bytes = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));

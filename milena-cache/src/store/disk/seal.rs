@@ -52,7 +52,7 @@ impl Log {
             return;
         };
         // Counted before it is written, and whatever part of it is.
-        let with_footer = u64::from(active.end) + active.contents.footer_bytes(0);
+        let with_footer = u64::from(active.end) + active.contents.footer_bytes(0, 0);
         active.file_bytes = active.file_bytes.max(with_footer);
         self.publish_bytes();
         if let Some(active) = &self.active

@@ -43,6 +43,7 @@ const CACHED_RECORD_BYTES_MAX: u32 = 256 << 10;
 pub(super) struct Segment {
     pub(super) id: SegmentId,
     pub(super) file: Arc<dyn DataFile>,
+    pub(super) store_id: u64,
     seed: Seed,
     is_damage_logged: AtomicBool,
 }
@@ -85,6 +86,7 @@ impl Segment {
         Self {
             id,
             file,
+            store_id,
             seed: Seed::new(store_id, id),
             is_damage_logged: AtomicBool::new(false),
         }

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -16,6 +17,8 @@ use super::open;
 use super::plan::{self, Write};
 use super::reclaim::Round;
 use super::recover::Recovery;
+use super::reservation::{Asked, GivenBack, Reservation};
+use super::value_file::Owner;
 use crate::error::{Cause, Error, Result};
 
 /// Writes that go out at once, at most.
@@ -31,6 +34,10 @@ const CARRY_BYTES_PER_UPKEEP: u64 = 64 << 20;
 pub(super) enum Command {
     /// Do this write, and say when it is done.
     Write(Box<Queued>),
+    /// Keep room for a large value, and make its file.
+    Reserve(Asked),
+    /// What was kept is no longer needed, or has become a record.
+    GiveBack(GivenBack),
     /// Reclaim what has expired; if the store is off, try to start again.
     Maintain(oneshot::Sender<()>),
     /// Make everything ready for a restart, and end.
@@ -65,6 +72,8 @@ pub(super) struct Writer {
     commands: UnboundedReceiver<Command>,
     /// Taken out of the queue, but not for the batch that was being collected.
     next: Option<Command>,
+    /// A value file that nothing needs could not be removed, and upkeep is to try again.
+    removals_fail: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one")]
@@ -91,6 +100,7 @@ impl Writer {
             },
             commands,
             next: None,
+            removals_fail: false,
         }
     }
 
@@ -99,6 +109,8 @@ impl Writer {
         while let Ok(command) = self.next_command() {
             match command {
                 Some(Command::Write(first)) => self.write_batch(*first),
+                Some(Command::Reserve(asked)) => self.reserve(asked),
+                Some(Command::GiveBack(given)) => self.take_back(given),
                 Some(Command::Maintain(done)) => self.maintain(done),
                 Some(Command::Close(done)) => {
                     let result = self.close();
@@ -136,7 +148,8 @@ impl Writer {
                 upkeep,
             } => {
                 let is_reading = recovery.as_ref().is_some_and(|left| !left.is_paused());
-                is_reading || upkeep.is_some() || !log.forgetting.is_done()
+                let is_removing = !self.removals_fail && log.values.next_doomed().is_some();
+                is_reading || is_removing || upkeep.is_some() || !log.forgetting.is_done()
             }
             State::Off { .. } => false,
         }
@@ -153,6 +166,12 @@ impl Writer {
             return;
         };
         log.forgetting.step(&self.site.shared);
+        if !self.removals_fail
+            && let Err(error) = log.remove_a_value_file()
+        {
+            tracing::warn!(%error, "the disk store cannot remove a large value's file; it tries again");
+            self.removals_fail = true;
+        }
         if let Some(remaining) = recovery {
             if remaining.is_paused() {
                 return;
@@ -240,6 +259,7 @@ impl Writer {
         };
         for queued in batch {
             drop(queued.room);
+            drop(queued.write.value_file);
             // Who asked may have gone; the write was made all the same.
             let _ = queued.done.send(result.clone());
         }
@@ -262,6 +282,9 @@ impl Writer {
     }
 
     fn switch_off(&mut self, error: &io::Error) {
+        if let State::On { log, .. } = &self.state {
+            log.era.end();
+        }
         tracing::error!(%error, "the disk store switches itself off");
         let shared = &self.site.shared;
         shared.set_trouble(Some(off_because(error)));
@@ -272,10 +295,54 @@ impl Writer {
         self.state = State::Off { has_files };
     }
 
+    /// Answers whether there is room for a large value.
+    fn reserve(&mut self, asked: Asked) {
+        let State::On { log, .. } = &mut self.state else {
+            // Who asked may have gone, here and below.
+            let _ = asked.done.send(None);
+            return;
+        };
+        let reserved = match log.reserve_value(asked.file_bytes) {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                if !is_lack_of_descriptors(&error) {
+                    self.switch_off(&error);
+                }
+                let _ = asked.done.send(None);
+                return;
+            }
+        };
+        let reservation = reserved.map(|(number, file)| Reservation {
+            owner: Owner {
+                store_id: log.store_id,
+                number,
+            },
+            era: Arc::clone(&log.era),
+            files: Arc::clone(&self.site.files),
+            file,
+            is_durable: self.site.is_durable(),
+            room: Some(asked.room),
+            commands: asked.commands,
+        });
+        let _ = asked.done.send(reservation);
+    }
+
+    /// Removes the file of a value that got no record. One of an earlier log is gone with it.
+    fn take_back(&mut self, given: GivenBack) {
+        if let State::On { log, .. } = &mut self.state
+            && Arc::ptr_eq(&log.era, &given.era)
+        {
+            log.values.give_back(given.number);
+        }
+        drop(given.room);
+    }
+
     /// Starts a round of upkeep; `done` learns of its end.
     fn maintain(&mut self, done: oneshot::Sender<()>) {
+        self.removals_fail = false;
         if let State::On { log, .. } = &mut self.state {
             log.look_at_free_space();
+            log.expire_values();
         }
         match &mut self.state {
             State::On {

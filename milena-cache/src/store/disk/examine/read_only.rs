@@ -41,6 +41,10 @@ impl Files for ReadOnly {
         Err(refused())
     }
 
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Err(refused())
+    }
+
     fn contents(&self, name: &str) -> io::Result<Vec<u8>> {
         self.directory.contents(name)
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 
+use super::super::files::Files;
 use super::super::log::{Log, Site};
 use super::super::planted::{Bug, Planted};
 use super::super::reclaim::Round;
@@ -36,6 +37,8 @@ impl Fixture {
             clock: Clock::manual(UnixMillis(1_700_000_000_000)),
             config: DiskConfig {
                 segment_bytes: 4 << 10,
+                // All values into records, but for those that no record takes.
+                record_bytes_max: 4 << 10,
                 free_bytes_min: 0,
                 // Upkeep happens when a test asks for it.
                 maintenance_every: Duration::from_secs(1 << 30),
@@ -53,6 +56,12 @@ impl Fixture {
 
     pub(super) fn with_max_bytes(mut self, max_bytes: u64) -> Self {
         self.config.max_bytes = max_bytes;
+        self
+    }
+
+    /// Values whose records would be longer than a quarter of a segment go into files of their own.
+    pub(super) fn with_value_files(mut self) -> Self {
+        self.config.record_bytes_max = self.config.segment_bytes / 4;
         self
     }
 
@@ -77,11 +86,12 @@ impl Fixture {
 
     /// What the log is made of and by, for a test that goes through it step by step.
     pub(super) fn site(&self) -> Site {
+        let files: Arc<dyn Files> = Arc::new(self.files.clone());
         Site {
-            files: Arc::new(self.files.clone()),
+            files: Arc::clone(&files),
             config: Arc::new(self.config.clone()),
             clock: self.clock.clone(),
-            shared: Arc::new(Shared::new(Planted(self.planted))),
+            shared: Arc::new(Shared::new(Planted(self.planted), files)),
             key_hash: self.key_hash,
         }
     }

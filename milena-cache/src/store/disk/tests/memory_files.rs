@@ -45,6 +45,8 @@ pub(in super::super) struct Faults {
     pub(in super::super) writes: Option<(u32, u32)>,
     /// So many syncs succeed, and so many after them fail.
     pub(in super::super) syncs: Option<(u32, u32)>,
+    /// So many files are given another name, and so many after them are not.
+    pub(in super::super) renames: Option<(u32, u32)>,
     /// Every removal fails.
     pub(in super::super) removals: bool,
     /// Every read of the medium fails.
@@ -273,6 +275,18 @@ impl Files for MemoryFiles {
         }
         state.last_write = None;
         state.names.remove(name);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if fails(&mut state.faults.renames) {
+            return Err(io::Error::other("injected renaming error"));
+        }
+        let file = state.find(from)?;
+        state.last_write = None;
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), file);
         Ok(())
     }
 
