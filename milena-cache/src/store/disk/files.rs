@@ -19,6 +19,9 @@ pub(super) trait Files: Send + Sync + 'static {
     /// A file that is there.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DataFile>>;
 
+    /// Gives a file another name, which no file has.
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()>;
+
     /// Removes a file; one that is not there is no error.
     fn remove(&self, name: &str) -> io::Result<()>;
 

@@ -37,6 +37,7 @@ mod seal;
 mod segment;
 mod shared;
 mod space;
+mod spares;
 #[cfg(test)]
 mod tests;
 mod writer;

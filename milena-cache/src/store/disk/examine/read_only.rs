@@ -37,6 +37,10 @@ impl Files for ReadOnly {
         Ok(Arc::new(SystemFile::new(file)))
     }
 
+    fn rename(&self, _name: &str, _new_name: &str) -> io::Result<()> {
+        Err(refused())
+    }
+
     fn remove(&self, _name: &str) -> io::Result<()> {
         Err(refused())
     }
