@@ -58,15 +58,15 @@ impl Files for Directory {
         Ok(Arc::new(SystemFile::new(file)))
     }
 
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
+        fs::rename(self.path.join(name), self.path.join(new_name))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.path.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn contents(&self, name: &str) -> io::Result<Vec<u8>> {
@@ -194,6 +194,10 @@ impl DataFile for SystemFile {
         Ok(())
     }
 
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.file)?)
     }
@@ -234,6 +238,16 @@ mod tests {
         let cached = file.read_cached_at(10, 90).unwrap();
         assert!(cached.is_none_or(|read| read == [7; 90]));
         assert_eq!(file.read_cached_at(10, 91).unwrap(), None);
+    }
+
+    #[test]
+    fn a_renamed_file_is_found_by_its_new_name_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Directory::new(directory.path().to_owned()).unwrap();
+        files.create("a").unwrap();
+        files.rename("a", "b").unwrap();
+        assert!(files.open("a").is_err());
+        files.open("b").unwrap();
     }
 
     #[test]

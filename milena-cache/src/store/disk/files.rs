@@ -19,11 +19,11 @@ pub(super) trait Files: Send + Sync + 'static {
     /// A file that is there.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DataFile>>;
 
+    /// Gives a file another name, which no file has.
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()>;
+
     /// Removes a file; one that is not there is no error.
     fn remove(&self, name: &str) -> io::Result<()>;
-
-    /// Gives a file another name, in place of a file that has it, if there is one.
-    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// The whole contents of a file.
     fn contents(&self, name: &str) -> io::Result<Vec<u8>>;
@@ -56,6 +56,9 @@ pub(super) trait DataFile: Send + Sync + 'static {
 
     /// Writes all of `slices` from `offset` on. After an error, any part of it may have been written.
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Cuts off what is after so many bytes.
+    fn shorten(&self, bytes: u64) -> io::Result<()>;
 
     /// Brings what was written to the medium. After an error it must not be tried again: the system
     /// may have forgotten what it could not write.

@@ -24,8 +24,9 @@ use super::planted::Bug;
 use super::record::{Head, Kind};
 use super::reservation::Era;
 use super::seal::Sealed;
-use super::segment::{Segment, file_name};
-use super::shared::Shared;
+use super::segment::{Segment, file_name, padding};
+use super::shared::{Counters, Shared};
+use super::spares::Spares;
 use super::value_file::Reference;
 use super::value_files::{Appended, ValueFiles};
 
@@ -83,6 +84,8 @@ pub(super) struct Log {
     pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
     pub(super) forgetting: Forgetting,
+    /// What the next segments are written into.
+    pub(super) spares: Spares,
     pub(super) active: Option<Active>,
     pub(super) values: ValueFiles,
     /// Of value files found at opening, the newest of the segments not read yet that refers to each. Only
@@ -130,6 +133,7 @@ impl Log {
             is_room_due: false,
             is_short_of_space: false,
             forgetting: Forgetting::default(),
+            spares: Spares::default(),
             active: None,
             values: ValueFiles::new(next_segment),
             unread_values: None,
@@ -154,8 +158,12 @@ impl Log {
             "the disk store could not write to a segment; it goes on in a new one"
         );
         self.abandon_active();
-        for _ in 0..segments_in_the_way(&error) {
+        let in_the_way = segments_in_the_way(&error);
+        for _ in 0..in_the_way {
             self.evict_oldest()?;
+        }
+        if in_the_way > 0 {
+            self.spares.leave(self.site.files.as_ref(), 0)?;
         }
         let again = self.append_until_failure(&mut rest);
         if again.is_err() {
@@ -240,10 +248,12 @@ impl Log {
             slices.push(IoSlice::new(head));
             slices.push(IoSlice::new(record.value));
         }
-        active.file_bytes = u64::from(end);
-        let file = Arc::clone(&active.segment.file);
+        slices.push(IoSlice::new(padding(end, active.file_bytes)));
+        let growth = u64::from(end).saturating_sub(active.file_bytes);
+        active.file_bytes += growth;
+        Counters::add(&self.site.shared.counters.bytes, growth);
+        let file = &active.segment.file;
         let written_from = u64::from(active.end);
-        self.publish_bytes();
         let planted = self.site.shared.planted;
         if !planted.has(Bug::AcknowledgesBeforeWrite) {
             file.write_all_at(&mut slices, written_from)?;
@@ -301,16 +311,20 @@ impl Log {
     fn open_segment(&mut self) -> io::Result<()> {
         self.look_at_free_space();
         let Site { files, config, .. } = &self.site.clone();
-        let segment_bytes = u64::from(config.segment_bytes);
-        while self.bytes_with(segment_bytes, 1) > config.max_bytes {
-            if !self.drop_something()? {
-                return Err(io::Error::other("there is no room for a segment"));
-            }
-        }
+        self.make_room_for_segment()?;
         let id = self.next_segment;
         self.next_segment = SegmentId(id.0 + 1);
-        let segment = match Segment::create(files.as_ref(), self.store_id, id, config.segment_bytes)
-        {
+        let (store_id, bytes_max) = (self.store_id, config.segment_bytes);
+        let spare = self.spares.take();
+        let file_bytes = spare.as_ref().map_or(0, |spare| spare.bytes);
+        let segment = match spare {
+            None => Segment::create(files.as_ref(), store_id, id, bytes_max),
+            Some(spare) => {
+                let durable = self.site.is_durable();
+                Segment::create_in(spare, files.as_ref(), store_id, id, bytes_max, durable)
+            }
+        };
+        let segment = match segment {
             Ok(segment) => Arc::new(segment),
             Err(error) => {
                 files.remove(&file_name(id))?;
@@ -325,12 +339,13 @@ impl Log {
         self.active = Some(Active {
             segment,
             end: SEGMENT_HEADER_BYTES,
-            file_bytes: u64::from(SEGMENT_HEADER_BYTES),
+            file_bytes: file_bytes.max(SEGMENT_HEADER_BYTES.into()),
             live_bytes: 0,
             contents: Contents::new(),
         });
         self.publish_bytes();
         self.is_room_due = self.will_need_room();
+        self.prepare_spare();
         self.list_segments()
     }
 }

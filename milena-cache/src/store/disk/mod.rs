@@ -40,6 +40,7 @@ mod seal;
 mod segment;
 mod shared;
 mod space;
+mod spares;
 #[cfg(test)]
 mod tests;
 mod value_file;

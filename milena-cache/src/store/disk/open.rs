@@ -13,6 +13,7 @@ use super::manifest::{self, Manifest};
 use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
+use super::spares::{self, Spares};
 use super::value_file::{is_temporary, number_of};
 
 /// The lock file's name. It is not counted: it stays empty.
@@ -61,7 +62,10 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
             log.values.find(number, *bytes);
         }
     }
-    while log.bytes_with(0, 0) > log.site.config.max_bytes && log.drop_something()? {}
+    let Site { files, config, .. } = &log.site;
+    let left = config.max_bytes.saturating_sub(log.bytes_with(0, 0));
+    log.spares = Spares::adopt(files.as_ref(), &found, config.segment_bytes, left)?;
+    log.keep_to_limit()?;
     log.say_open()?;
     log.publish_bytes();
     log.look_at_free_space();
@@ -78,6 +82,7 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
         } else {
             with_footer_to_come
         },
+        has_failed: false,
         end,
         live_bytes: 0,
         carried_bytes: 0,
@@ -105,7 +110,10 @@ pub(super) fn is_own(name: &str) -> bool {
 
 /// Whether a file of this name holds a part of the log.
 fn is_of_log(name: &str) -> bool {
-    id_of(name).is_some() || number_of(name).is_some() || is_temporary(name)
+    id_of(name).is_some()
+        || spares::is_name(name)
+        || number_of(name).is_some()
+        || is_temporary(name)
 }
 
 /// A store with nothing in it, whatever was there.

@@ -14,6 +14,9 @@ use crate::store::{Entry, Version};
 /// The fixed part of a record.
 pub(super) const RECORD_HEADER_BYTES: u32 = 52;
 
+/// Where in it the sequence number is.
+pub(super) const SEQUENCE_AT: usize = 8;
+
 /// The fixed part and the longest bucket, key and version.
 #[expect(clippy::cast_possible_truncation, reason = "three small constants")]
 pub(super) const HEAD_BYTES_MAX: u32 =
@@ -177,7 +180,7 @@ impl Head {
         let head = Self::parse_lengths(bytes)?;
         let covered = bytes.get(4..head.bytes() as usize)?;
         let intact = place.crc(covered) == u32_at(bytes, 0)
-            && u64_at(bytes, 8) == place.sequence()
+            && u64_at(bytes, SEQUENCE_AT) == place.sequence()
             && matches!(bytes[49], 0 | IN_FILE_FLAG)
             && (!head.is_in_file || head.is_of_reference())
             && bytes[50..52] == [0; 2];

@@ -11,7 +11,6 @@ use super::forget::Reason;
 use super::format::SegmentId;
 use super::log::Log;
 use super::manifest::{self, Manifest};
-use super::segment::file_name;
 
 impl Log {
     /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
@@ -19,16 +18,7 @@ impl Log {
         let Some(id) = self.sealed.keys().next().copied() else {
             return Ok(());
         };
-        let records = self.records_of(id);
-        if self
-            .sealed
-            .get(&id)
-            .is_some_and(|sealed| sealed.lives.is_none())
-        {
-            self.forget_values_of_unread(id);
-        }
-        self.site.files.remove(&file_name(id))?;
-        self.forget(id, records, Reason::Evicted);
+        self.drop_segment(id, Reason::Evicted)?;
         self.publish_bytes();
         Ok(())
     }
@@ -50,11 +40,7 @@ impl Log {
         reason: Reason,
     ) -> io::Result<()> {
         for id in dropped {
-            let records = self.records_of(*id);
-            self.forget(*id, records, reason);
-        }
-        for id in dropped {
-            self.site.files.remove(&file_name(*id))?;
+            self.drop_segment(*id, reason)?;
         }
         self.publish_bytes();
         Ok(())
@@ -68,14 +54,23 @@ impl Log {
     }
 
     /// Nobody finds the segment from now on. The index lets go of its records by and by.
-    fn forget(&mut self, id: SegmentId, records: Option<Vec<FooterEntry>>, reason: Reason) {
-        self.sealed.remove(&id);
+    ///
+    /// # Errors
+    /// When its file is still there; nobody finds it all the same.
+    fn drop_segment(&mut self, id: SegmentId, reason: Reason) -> io::Result<()> {
+        let records = self.records_of(id);
+        self.forget_values_of_unread(id);
+        let Some(sealed) = self.sealed.remove(&id) else {
+            return Ok(());
+        };
+        let segment = self.site.shared.segments.remove(id);
         // Of a segment that was not read yet nothing is in the index.
-        if self.site.shared.segments.remove(id) {
+        if segment.is_some() {
             self.forgetting.add(id, records, reason);
         }
         // Only now: who finds a record without its file takes that for damage if the segment is there.
         self.values.forget_segment(id);
+        self.discard(id, &sealed, segment)
     }
 
     /// Makes everything durable and says in the manifest that the store was closed.
@@ -129,8 +124,9 @@ impl Log {
     pub(super) fn bytes_with(&self, more_bytes: u64, more_segments: usize) -> u64 {
         let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
         let active = self.active().map_or(0, |(_, file_bytes)| file_bytes);
+        let spares = self.spares.bytes();
         let segments = self.sealed.len() + usize::from(self.active().is_some()) + more_segments;
-        let files = sealed + active + self.values.bytes() + more_bytes;
+        let files = sealed + active + spares + self.values.bytes() + more_bytes;
         // What was dropped since is still in the manifest that is there.
         files + 2 * Manifest::file_bytes(segments.max(self.listed.get()))
     }
@@ -140,7 +136,27 @@ impl Log {
         let segment_bytes = u64::from(self.site.config.segment_bytes);
         let written = self.active().map_or(segment_bytes, |(_, bytes)| bytes);
         let rest = segment_bytes.saturating_sub(written);
-        self.bytes_with(rest + segment_bytes, 1) > self.site.config.max_bytes
+        self.needs_room(rest, self.spares.expected_bytes())
+    }
+
+    /// Drops what has to go before a segment can be opened.
+    pub(super) fn make_room_for_segment(&mut self) -> io::Result<()> {
+        self.spares.collect_prepared();
+        while self.needs_room(0, self.spares.next_bytes()) {
+            // A second spare is of less use than what is stored.
+            self.spares.leave(self.site.files.as_ref(), 1)?;
+            if !self.drop_something()? {
+                return Err(io::Error::other("there is no room for a segment"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether one more segment, in a spare of this size, and so many bytes besides are too much.
+    fn needs_room(&self, more_bytes: u64, spare_bytes: u64) -> bool {
+        let segment_bytes = u64::from(self.site.config.segment_bytes);
+        let more = segment_bytes.saturating_sub(spare_bytes);
+        self.bytes_with(more_bytes + more, 1) > self.site.config.max_bytes
     }
 
     /// The segment stays until it is the oldest: carrying over what is needed of it is not worth it.

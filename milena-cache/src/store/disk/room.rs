@@ -57,7 +57,9 @@ impl Log {
             if self.bytes_with(to_grow + file_bytes, 0) <= self.site.config.max_bytes {
                 return Ok(true);
             }
-            if !self.drop_something()? {
+            if self.spares.next_bytes() > 0 {
+                self.spares.leave(self.site.files.as_ref(), 0)?;
+            } else if !self.drop_something()? {
                 let refers_to_values = active.is_some_and(|(id, _)| self.values.bytes_of(id) > 0);
                 if !refers_to_values {
                     return Ok(false);
@@ -66,6 +68,14 @@ impl Log {
             }
             self.is_room_due = self.will_need_room();
         }
+    }
+
+    /// Drops what is too much, because the limit is lower than it was.
+    pub(super) fn keep_to_limit(&mut self) -> io::Result<()> {
+        while self.bytes_with(0, 0) > self.site.config.max_bytes && self.drop_something()? {
+            self.spares.leave(self.site.files.as_ref(), 0)?;
+        }
+        Ok(())
     }
 
     /// Drops what is worth least for its space: a file that nothing needs, or else the oldest segment.
@@ -119,10 +129,12 @@ impl Log {
         }
     }
 
-    /// The value files that go with a segment that is dropped before it was read are not needed any more:
+    /// The value files that go with a segment, if it is dropped before it was read, are not needed any more:
     /// those of which it has the newest reference.
     pub(super) fn forget_values_of_unread(&mut self, dropped: SegmentId) {
-        if !self.values.has_unclaimed() {
+        let sealed = self.sealed.get(&dropped);
+        let is_unread = sealed.is_some_and(|sealed| sealed.lives.is_none());
+        if !is_unread || !self.values.has_unclaimed() {
             return;
         }
         if self.unread_values.is_none() {

@@ -291,6 +291,8 @@ impl Writer {
         shared.segments.clear();
         shared.index.clear();
         shared.recovered.send_replace(true);
+        // The log first: it may still be writing a spare.
+        self.state = State::Off { has_files: true };
         let has_files = open::remove_all(&self.site).is_err();
         self.state = State::Off { has_files };
     }

@@ -37,11 +37,11 @@ impl Files for ReadOnly {
         Ok(Arc::new(SystemFile::new(file)))
     }
 
-    fn remove(&self, _name: &str) -> io::Result<()> {
+    fn rename(&self, _name: &str, _new_name: &str) -> io::Result<()> {
         Err(refused())
     }
 
-    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+    fn remove(&self, _name: &str) -> io::Result<()> {
         Err(refused())
     }
 

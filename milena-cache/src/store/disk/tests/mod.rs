@@ -16,3 +16,4 @@ mod real_files;
 mod recovery;
 mod resurrection;
 mod space;
+mod spares;
