@@ -317,24 +317,31 @@ impl Log {
         let (store_id, bytes_max) = (self.store_id, config.segment_bytes);
         let spare = self.spares.take();
         let file_bytes = spare.as_ref().map_or(0, |spare| spare.bytes);
+        let spare_name = spare.as_ref().map(|spare| spare.name.clone());
+        let durable = self.site.is_durable();
         let segment = match spare {
             None => Segment::create(files.as_ref(), store_id, id, bytes_max),
             Some(spare) => {
-                let durable = self.site.is_durable();
                 Segment::create_in(spare, files.as_ref(), store_id, id, bytes_max, durable)
             }
         };
+        let segment = segment.and_then(|segment| {
+            if durable {
+                segment.file.sync()?;
+                files.sync_names()?;
+            }
+            Ok(segment)
+        });
         let segment = match segment {
             Ok(segment) => Arc::new(segment),
             Err(error) => {
-                files.remove(&file_name(id))?;
+                // It is no longer counted, whatever it is called.
+                for name in spare_name.into_iter().chain([file_name(id)]) {
+                    files.remove(&name)?;
+                }
                 return Err(error);
             }
         };
-        if self.site.is_durable() {
-            segment.file.sync()?;
-            files.sync_names()?;
-        }
         self.site.shared.segments.insert(Arc::clone(&segment));
         self.active = Some(Active {
             segment,

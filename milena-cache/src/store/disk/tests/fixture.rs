@@ -104,6 +104,30 @@ impl Fixture {
         }
     }
 
+    /// The limit holds, and all that is there is counted.
+    #[track_caller]
+    pub(super) fn check_limit(&self, store: &DiskStore) {
+        let max_bytes = self.config.max_bytes;
+        let highest = self.files.bytes_highest();
+        assert!(highest <= max_bytes, "the cap was passed: {highest}");
+        let (stats, bytes) = loop {
+            // What a write has started may go on meanwhile.
+            let (before, bytes) = (store.stats(), self.files.bytes());
+            if store.stats() == before {
+                break (before, bytes);
+            }
+        };
+        let counted = stats.bytes;
+        assert!(
+            bytes <= counted,
+            "{bytes} bytes are there, {counted} are counted"
+        );
+        assert!(
+            counted <= max_bytes,
+            "more is counted than the cap: {counted}"
+        );
+    }
+
     pub(super) fn pass_seconds(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }

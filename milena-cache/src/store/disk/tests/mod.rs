@@ -8,6 +8,8 @@ mod descriptors;
 mod examine;
 mod faults;
 mod fixture;
+mod large;
+mod large_faults;
 pub(super) mod memory_files;
 mod model;
 mod planted;
