@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 pub(super) mod memory_files;
 mod model;
+mod observer;
 mod planted;
 mod reads;
 mod real_files;
