@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
+use tokio::time::Instant;
 
 use super::config::{DiskConfig, DiskSync};
 use super::files::{Files, is_lack_of_descriptors};
@@ -20,6 +21,7 @@ use super::footer::Contents;
 use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
 use super::index::{Candidate, Location};
+use super::observer::Observer;
 use super::planted::Bug;
 use super::record::{Head, Kind};
 use super::reservation::Era;
@@ -36,6 +38,7 @@ pub(super) struct Site {
     pub(super) files: Arc<dyn Files>,
     pub(super) config: Arc<DiskConfig>,
     pub(super) clock: Clock,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) shared: Arc<Shared>,
     /// A key's hash; a test chooses one that collides.
     pub(super) key_hash: fn(&EntryKey) -> u64,
@@ -44,6 +47,11 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn is_durable(&self) -> bool {
         self.config.sync == DiskSync::Always
+    }
+
+    /// Reclaim has kept writes waiting since `started`.
+    pub(super) fn say_paused(&self, started: Instant) {
+        self.observer.paused(self.clock.monotonic() - started);
     }
 }
 
@@ -311,7 +319,9 @@ impl Log {
     fn open_segment(&mut self) -> io::Result<()> {
         self.look_at_free_space();
         let Site { files, config, .. } = &self.site.clone();
+        let started = self.site.clock.monotonic();
         self.make_room_for_segment()?;
+        self.site.say_paused(started);
         let id = self.next_segment;
         self.next_segment = SegmentId(id.0 + 1);
         let (store_id, bytes_max) = (self.store_id, config.segment_bytes);

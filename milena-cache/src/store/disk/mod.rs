@@ -26,6 +26,7 @@ mod large;
 mod lock;
 mod log;
 mod manifest;
+mod observer;
 mod open;
 mod plan;
 mod planted;
@@ -66,6 +67,7 @@ use tokio_util::task::TaskTracker;
 
 pub use config::{DiskConfig, DiskSync, boot_id};
 pub use large::{ValueMetadata, ValueStream, ValueWriter};
+pub use observer::Observer;
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
@@ -127,14 +129,26 @@ pub struct DiskStore {
 }
 
 impl DiskStore {
+    /// Opens the store in `config.path`, or makes it; nobody observes it.
+    ///
+    /// # Errors
+    /// As [`DiskStore::open_observed`].
+    pub async fn open(
+        config: DiskConfig,
+        clock: Clock,
+    ) -> std::result::Result<Arc<Self>, OpenError> {
+        Self::open_observed(config, clock, Arc::new(())).await
+    }
+
     /// Opens the store in `config.path`, or makes it. Returns as soon as it can serve; what it held before
     /// becomes visible as it is read in the background (see [`DiskStore::recovered`]).
     ///
     /// # Errors
     /// [`OpenError`]. Damage is no error: it costs what is damaged.
-    pub async fn open(
+    pub async fn open_observed(
         config: DiskConfig,
         clock: Clock,
+        observer: Arc<dyn Observer>,
     ) -> std::result::Result<Arc<Self>, OpenError> {
         let path = config.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
@@ -145,6 +159,7 @@ impl DiskStore {
                 files: Arc::clone(&files),
                 config: Arc::new(config),
                 clock,
+                observer,
                 shared: Arc::new(Shared::new(Planted::default(), files)),
                 key_hash: EntryKey::hash64,
             };

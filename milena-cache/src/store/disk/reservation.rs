@@ -1,6 +1,6 @@
 //! Reservations: bytes of the cap that are kept for a value file while it is written, and the file's number.
 //!
-//! Made by the writer thread, used on any other, and given back by being dropped. Invariant: no value file
+//! Made by the writer thread for whoever asks it, used on any other, and given back by being dropped. Invariant: no value file
 //! gets its name once its log is over, so that whoever removes a log's files misses none.
 
 use std::io;
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::files::{DataFile, Files};
+use super::files::{DataFile, Files, is_lack_of_descriptors};
 use super::value_file::{self, Owner};
-use super::writer::Command;
+use super::writer::{Command, State, Writer};
 
 /// The time from a log's opening until it is closed or given up.
 #[derive(Default)]
@@ -100,5 +100,49 @@ impl Drop for Reservation {
                 room: self.room.take(),
             }));
         }
+    }
+}
+
+impl Writer {
+    /// Answers whether there is room for a large value.
+    pub(super) fn reserve(&mut self, asked: Asked) {
+        let State::On { log, .. } = &mut self.state else {
+            // Who asked may have gone, here and below.
+            let _ = asked.done.send(None);
+            return;
+        };
+        let reserved = match log.reserve_value(asked.file_bytes) {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                if !is_lack_of_descriptors(&error) {
+                    self.switch_off(&error);
+                }
+                let _ = asked.done.send(None);
+                return;
+            }
+        };
+        let reservation = reserved.map(|(number, file)| Reservation {
+            owner: Owner {
+                store_id: log.store_id,
+                number,
+            },
+            era: Arc::clone(&log.era),
+            files: Arc::clone(&self.site.files),
+            file,
+            is_durable: self.site.is_durable(),
+            room: Some(asked.room),
+            commands: asked.commands,
+        });
+        let _ = asked.done.send(reservation);
+    }
+
+    /// Removes the file of a value that got no record. One of an earlier log is gone with it.
+    pub(super) fn take_back(&mut self, given: GivenBack) {
+        if let State::On { log, .. } = &mut self.state
+            && Arc::ptr_eq(&log.era, &given.era)
+        {
+            log.values.give_back(given.number);
+        }
+        drop(given.room);
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -17,8 +16,7 @@ use super::open;
 use super::plan::{self, Write};
 use super::reclaim::Round;
 use super::recover::Recovery;
-use super::reservation::{Asked, GivenBack, Reservation};
-use super::value_file::Owner;
+use super::reservation::{Asked, GivenBack};
 use crate::error::{Cause, Error, Result};
 
 /// Writes that go out at once, at most.
@@ -67,8 +65,8 @@ impl Closed {
 
 /// See the file's head.
 pub(super) struct Writer {
-    site: Site,
-    state: State,
+    pub(super) site: Site,
+    pub(super) state: State,
     commands: UnboundedReceiver<Command>,
     /// Taken out of the queue, but not for the batch that was being collected.
     next: Option<Command>,
@@ -77,7 +75,7 @@ pub(super) struct Writer {
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one")]
-enum State {
+pub(super) enum State {
     On {
         log: Log,
         /// What is still to be read; `None` once all is.
@@ -91,6 +89,7 @@ enum State {
 
 impl Writer {
     pub(super) fn new(log: Log, recovery: Recovery, commands: UnboundedReceiver<Command>) -> Self {
+        log.site.observer.unread(recovery.unread());
         Self {
             site: log.site.clone(),
             state: State::On {
@@ -157,6 +156,7 @@ impl Writer {
 
     /// A few milliseconds of what goes on in the background.
     fn work_a_little(&mut self) {
+        let started = self.site.clock.monotonic();
         let State::On {
             log,
             recovery,
@@ -165,36 +165,70 @@ impl Writer {
         else {
             return;
         };
+        let is_removing = !self.removals_fail && log.values.next_doomed().is_some();
+        let is_reclaim = upkeep.is_some() || is_removing || !log.forgetting.is_done();
         log.forgetting.step(&self.site.shared);
-        if !self.removals_fail
-            && let Err(error) = log.remove_a_value_file()
-        {
+        if is_removing && let Err(error) = log.remove_a_value_file() {
             tracing::warn!(%error, "the disk store cannot remove a large value's file; it tries again");
             self.removals_fail = true;
         }
-        if let Some(remaining) = recovery {
-            if remaining.is_paused() {
-                return;
-            }
-            match remaining.step(log) {
-                Ok(false) => {}
-                Ok(true) => self.end_recovery(),
-                Err(error) => self.switch_off(&error),
-            }
-        } else if let Some((round, _)) = upkeep {
-            match round.step(log) {
-                Ok(false) => {}
-                Ok(true) => {
-                    if let Some((_, Some(done))) = upkeep.take() {
-                        // Who waited may have gone.
-                        let _ = done.send(());
-                    }
-                }
-                Err(error) if is_lack_of_descriptors(&error) => *upkeep = None,
-                Err(error) => self.switch_off(&error),
-            }
+        if recovery.is_some() {
+            self.recover_a_little();
+        } else if upkeep.is_some() {
+            self.reclaim_a_little();
         } else if std::mem::take(&mut log.is_room_due) {
             *upkeep = Some((Round::start(log), None));
+        }
+        if is_reclaim {
+            self.site.say_paused(started);
+        }
+    }
+
+    fn recover_a_little(&mut self) {
+        let State::On {
+            log,
+            recovery: Some(remaining),
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        if remaining.is_paused() {
+            return;
+        }
+        let unread = remaining.unread();
+        match remaining.step(log) {
+            Ok(false) => {
+                if remaining.unread() != unread {
+                    remaining.say_progress();
+                    self.site.observer.unread(remaining.unread());
+                }
+            }
+            Ok(true) => self.end_recovery(),
+            Err(error) => self.switch_off(&error),
+        }
+    }
+
+    fn reclaim_a_little(&mut self) {
+        let State::On {
+            log,
+            upkeep: upkeep @ Some(_),
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        let step = upkeep.as_mut().map(|(round, _)| round.step(log));
+        match step {
+            Some(Ok(true)) => {
+                if let Some((_, Some(done))) = upkeep.take() {
+                    // Who waited may have gone.
+                    let _ = done.send(());
+                }
+            }
+            Some(Err(error)) if is_lack_of_descriptors(&error) => *upkeep = None,
+            Some(Err(error)) => self.switch_off(&error),
+            Some(Ok(false)) | None => {}
         }
     }
 
@@ -217,6 +251,7 @@ impl Writer {
             damaged = stats.damaged,
             "the disk store has read its log"
         );
+        self.site.observer.unread(0);
         self.site.shared.recovered.send_replace(true);
     }
 
@@ -281,7 +316,7 @@ impl Writer {
         }
     }
 
-    fn switch_off(&mut self, error: &io::Error) {
+    pub(super) fn switch_off(&mut self, error: &io::Error) {
         if let State::On { log, .. } = &self.state {
             log.era.end();
         }
@@ -295,48 +330,6 @@ impl Writer {
         self.state = State::Off { has_files: true };
         let has_files = open::remove_all(&self.site).is_err();
         self.state = State::Off { has_files };
-    }
-
-    /// Answers whether there is room for a large value.
-    fn reserve(&mut self, asked: Asked) {
-        let State::On { log, .. } = &mut self.state else {
-            // Who asked may have gone, here and below.
-            let _ = asked.done.send(None);
-            return;
-        };
-        let reserved = match log.reserve_value(asked.file_bytes) {
-            Ok(reserved) => reserved,
-            Err(error) => {
-                if !is_lack_of_descriptors(&error) {
-                    self.switch_off(&error);
-                }
-                let _ = asked.done.send(None);
-                return;
-            }
-        };
-        let reservation = reserved.map(|(number, file)| Reservation {
-            owner: Owner {
-                store_id: log.store_id,
-                number,
-            },
-            era: Arc::clone(&log.era),
-            files: Arc::clone(&self.site.files),
-            file,
-            is_durable: self.site.is_durable(),
-            room: Some(asked.room),
-            commands: asked.commands,
-        });
-        let _ = asked.done.send(reservation);
-    }
-
-    /// Removes the file of a value that got no record. One of an earlier log is gone with it.
-    fn take_back(&mut self, given: GivenBack) {
-        if let State::On { log, .. } = &mut self.state
-            && Arc::ptr_eq(&log.era, &given.era)
-        {
-            log.values.give_back(given.number);
-        }
-        drop(given.room);
     }
 
     /// Starts a round of upkeep; `done` learns of its end.

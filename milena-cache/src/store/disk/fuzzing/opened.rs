@@ -54,6 +54,7 @@ impl Opened {
             files: Arc::clone(&files),
             config: Arc::new(config),
             clock: clock.clone(),
+            observer: Arc::new(()),
             shared: Arc::new(Shared::new(Planted::default(), files)),
             key_hash: EntryKey::hash64,
         };

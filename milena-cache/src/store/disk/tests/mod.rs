@@ -12,6 +12,7 @@ mod large;
 mod large_faults;
 pub(super) mod memory_files;
 mod model;
+mod observer;
 mod planted;
 mod reads;
 mod real_files;
