@@ -6,6 +6,7 @@ mod carry;
 mod damage;
 mod descriptors;
 mod examine;
+mod examine_large;
 mod faults;
 mod fixture;
 mod large;
