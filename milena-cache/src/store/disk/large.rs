@@ -19,7 +19,7 @@ use super::value_file::Shape;
 use super::value_lookup::OpenValue;
 use super::value_write::NewValue;
 use super::writer::Command;
-use super::{DiskStore, ended, log, too_late};
+use super::{DiskStore, ended, room, too_late};
 use crate::error::{Cause, Error, Result};
 use crate::store::{Entry, Version};
 
@@ -154,7 +154,7 @@ impl DiskStore {
         value_bytes: u64,
     ) -> bool {
         let record_bytes = super::record::Head::put_record_bytes(key, version, value_bytes);
-        record_bytes <= log::record_bytes_max(&self.config)
+        record_bytes <= room::record_bytes_max(&self.config)
     }
 
     /// Puts a value that does not go into its record.

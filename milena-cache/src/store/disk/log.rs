@@ -16,7 +16,7 @@ use milena_server::clock::Clock;
 use tokio::time::Instant;
 
 use super::config::{DiskConfig, DiskSync};
-use super::files::{Files, is_lack_of_descriptors};
+use super::files::{Files, is_lack_of_descriptors, is_lack_of_space};
 use super::footer::Contents;
 use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
@@ -172,6 +172,7 @@ impl Log {
         }
         if in_the_way > 0 {
             self.spares.leave(self.site.files.as_ref(), 0)?;
+            while self.remove_a_value_file()? {}
         }
         let again = self.append_until_failure(&mut rest);
         if again.is_err() {
@@ -179,11 +180,6 @@ impl Log {
             self.abandon_active();
         }
         again
-    }
-
-    /// Whether a put whose record has this length is taken: it has to fit into a segment of its own.
-    pub(super) fn takes_put(&self, record_bytes: u64) -> bool {
-        record_bytes <= longest_record(&self.site.config) && !self.is_short_of_space
     }
 
     /// The segment that is being written, and the length of its file.
@@ -369,23 +365,14 @@ impl Log {
 
 /// How many of the oldest segments have to go before what failed so can succeed.
 fn segments_in_the_way(error: &io::Error) -> usize {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 1,
+    if is_lack_of_space(error) {
+        1
+    } else if is_lack_of_descriptors(error) {
         // One for the new segment, and one for the manifest that lists it.
-        _ if is_lack_of_descriptors(error) => 2,
-        _ => 0,
+        2
+    } else {
+        0
     }
-}
-
-/// The longest record of a put whose value is in it.
-pub(super) fn record_bytes_max(config: &DiskConfig) -> u64 {
-    u64::from(config.record_bytes_max).min(longest_record(config))
-}
-
-/// The longest record that fits into a segment.
-fn longest_record(config: &DiskConfig) -> u64 {
-    let beside = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1, 1);
-    u64::from(config.segment_bytes).saturating_sub(beside)
 }
 
 fn record_bytes(record: &Record<'_>) -> u32 {

@@ -1,15 +1,16 @@
 //! Room under the byte limit: for a segment or a value file that is to be made, and what goes for it.
 //!
-//! Runs on the writer thread. Knows nothing of records. Invariant: bytes are counted before they are on
+//! Runs on the writer thread. Knows nothing of what is in records. Invariant: bytes are counted before they are on
 //! the disk, and until they are gone from it.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use super::config::DiskConfig;
 use super::files::DataFile;
 use super::footer::Contents;
-use super::format::SegmentId;
+use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
 use super::log::Log;
 use super::scan;
 use super::segment::Segment;
@@ -17,6 +18,11 @@ use super::shared::Counters;
 use super::value_file;
 
 impl Log {
+    /// Whether a put whose record has this length is taken: it has to fit into a segment of its own.
+    pub(super) fn takes_put(&self, record_bytes: u64) -> bool {
+        record_bytes <= longest_record(&self.site.config) && !self.is_short_of_space
+    }
+
     /// Counts a value file of this size, and makes it, empty, under its temporary name; gives its number.
     /// `None` if it is not taken: then nothing has changed, but for what was dropped to make room.
     ///
@@ -174,4 +180,15 @@ impl Log {
         let found = scan::records(&segment, limit, self.site.key_hash).ok()?;
         Some(found.contents)
     }
+}
+
+/// The longest record of a put whose value is in it.
+pub(super) fn record_bytes_max(config: &DiskConfig) -> u64 {
+    u64::from(config.record_bytes_max).min(longest_record(config))
+}
+
+/// The longest record that fits into a segment.
+fn longest_record(config: &DiskConfig) -> u64 {
+    let beside = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1, 1);
+    u64::from(config.segment_bytes).saturating_sub(beside)
 }
