@@ -188,6 +188,20 @@ impl Log {
         Some((active.segment.id, active.file_bytes))
     }
 
+    /// Ends the segment that is being written, and begins another one.
+    ///
+    /// # Errors
+    /// When none can be begun. Nothing is lost by it.
+    pub(super) fn begin_segment(&mut self) -> io::Result<()> {
+        self.seal_active();
+        let opened = self.open_segment();
+        if opened.is_err() {
+            // As above.
+            self.abandon_active();
+        }
+        opened
+    }
+
     fn append_until_failure(&mut self, rest: &mut &[Record<'_>]) -> io::Result<()> {
         while !rest.is_empty() {
             let fitting = match self.fitting(rest) {
@@ -207,7 +221,7 @@ impl Log {
     }
 
     /// How many of `records` the active segment takes, its footer included.
-    fn fitting(&self, records: &[Record<'_>]) -> usize {
+    pub(super) fn fitting(&self, records: &[Record<'_>]) -> usize {
         let Some(active) = &self.active else { return 0 };
         let segment_bytes = u64::from(self.site.config.segment_bytes);
         let mut end = u64::from(active.end);
