@@ -232,6 +232,42 @@ async fn a_large_value_that_is_read_outlives_its_segment_and_is_not_written_agai
 }
 
 #[tokio::test]
+async fn carrying_a_reference_over_does_not_cost_the_file_that_it_refers_to() {
+    for max_bytes in (17_408..40_000).step_by(701) {
+        let fixture = Fixture::new().with_value_files().with_max_bytes(max_bytes);
+        let store = fixture.open().await;
+        for number in 0..24 {
+            let value = &long(number)[..3_000];
+            store.store(&format!("k {number}"), entry(value)).await;
+            for earlier in 0..number {
+                store.value(&format!("k {earlier}")).await;
+            }
+            store.maintain().await;
+            let damaged = store.stats().damaged;
+            assert_eq!(damaged, 0, "{max_bytes} bytes, after {number}");
+        }
+        fixture.check_limit(&store);
+    }
+}
+
+#[tokio::test]
+async fn room_that_the_segment_being_written_will_need_is_not_taken_by_values() {
+    for large in 1..12 {
+        let fixture = Fixture::new().with_value_files();
+        let store = fixture.open().await;
+        for number in 0..large {
+            let value = &long(number)[..4_000];
+            store.store(&format!("large {number}"), entry(value)).await;
+        }
+        for number in 0..40 {
+            let value = "x".repeat(300);
+            store.store(&format!("small {number}"), entry(&value)).await;
+            fixture.check_limit(&store);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_oldest_large_values_go_when_there_is_no_room_before_the_log_is_read() {
     let mut fixture = Fixture::new().with_value_files().with_max_bytes(256 << 10);
     let store = fixture.open().await;
