@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status, TimeoutExpired};
+use tonic::{Code, Request, Status, TimeoutExpired};
 use tonic_prost::ProstCodec;
 
 use crate::address::{Address, InvalidAddress};
@@ -114,6 +114,10 @@ impl Connection {
             Err(_) => return Err(ClientError::no_answer(self.address.as_str(), deadline)),
         };
         Err(match status.source() {
+            // tonic's servers give a call up when the deadline that they were told has passed, and call it so.
+            None if status.code() == Code::Cancelled => {
+                ClientError::no_answer(self.address.as_str(), deadline)
+            }
             None => ClientError::answered(status),
             Some(cause) if is_timeout(cause) => {
                 ClientError::no_answer(self.address.as_str(), deadline)

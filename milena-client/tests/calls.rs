@@ -157,6 +157,7 @@ async fn each_status_is_its_kind_of_error_with_the_servers_text() {
             ),
             "bare limit" => Status::resource_exhausted(text),
             "internal" => Status::internal(text),
+            "given up" => Status::cancelled("Timeout expired"),
             _ => Status::unimplemented(text),
         })
     })
@@ -173,6 +174,9 @@ async fn each_status_is_its_kind_of_error_with_the_servers_text() {
         error("deadline").await,
         ClientError::DeadlineExceeded(_)
     ));
+    let given_up = error("given up").await;
+    assert!(matches!(given_up, ClientError::DeadlineExceeded(_)));
+    assert!(given_up.to_string().contains("no answer within 10000 ms"));
     assert!(matches!(error("internal").await, ClientError::Internal(_)));
     assert!(matches!(error("else").await, ClientError::Other(_)));
     for (bucket, expected) in [
