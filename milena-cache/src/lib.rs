@@ -25,7 +25,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_server::admin::AdminServer;
+use milena_server::admin::{AdminServer, Phase};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
 use milena_server::health::Health;
@@ -150,6 +150,7 @@ impl Node {
         let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
             .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
+        watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
         let memberships = Background::default();
@@ -205,7 +206,7 @@ impl Server for Node {
 
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
     async fn stop(self) {
-        self.watch.drain();
+        self.watch.enter(Phase::Stopping);
         self.health.set_serving(false).await;
         tracing::info!("not ready any more");
         self.memberships.stop().await;
