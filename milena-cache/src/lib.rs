@@ -117,6 +117,7 @@ impl Node {
     /// When an address cannot be listened on or the disk tier cannot be used.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, NodeError> {
         let metrics = Arc::new(Metrics::new());
+        tracing::info!("logging and metrics set up");
         let s3 = Arc::new(S3Store::new(config.s3.clone(), clock.clone()).await);
         tracing::info!(
             bucket = config.s3.bucket,

@@ -236,6 +236,13 @@ impl Raw {
 #[derive(Debug)]
 pub struct Effective(Vec<String>);
 
+impl Effective {
+    /// The same, for the log.
+    pub(crate) fn on_one_line(&self) -> String {
+        self.0.join("; ")
+    }
+}
+
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
