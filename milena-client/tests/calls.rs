@@ -178,7 +178,10 @@ async fn each_status_is_its_kind_of_error_with_the_servers_text() {
     assert!(matches!(given_up, ClientError::DeadlineExceeded(_)));
     assert!(given_up.to_string().contains("no answer within 10000 ms"));
     assert!(matches!(error("internal").await, ClientError::Internal(_)));
-    assert!(matches!(error("else").await, ClientError::Other(_)));
+    assert!(!input.is_unimplemented());
+    let unimplemented = error("else").await;
+    assert!(matches!(unimplemented, ClientError::Other(_)));
+    assert!(unimplemented.is_unimplemented());
     for (bucket, expected) in [
         ("limit", Some(Duration::from_millis(1_500))),
         ("bare limit", None),
