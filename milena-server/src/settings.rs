@@ -321,10 +321,13 @@ pub fn markdown_rows(table: &[&Setting]) -> String {
             Presence::Default(value) => format!("`{value}`"),
             Presence::Optional(meaning) => meaning.to_owned(),
         };
+        let names = [&[setting.name], setting.also].concat();
         writeln!(
             rows,
             "| `{}` | {presence} | `{}` | {} |",
-            setting.name, setting.example, setting.help
+            names.join("`, `"),
+            setting.example,
+            setting.help
         )
         .expect("writing to a string cannot fail");
         rows
