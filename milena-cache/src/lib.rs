@@ -37,11 +37,11 @@ use tokio_util::task::TaskTracker;
 
 use self::config::Config;
 use self::membership::{Advertised, Membership};
-use self::metrics::Metrics;
+use self::metrics::{DiskMetrics, Metrics};
 use self::operation::{Limits, Operation, Tier};
 use self::service::cache::CacheService;
 use self::store::Store;
-use self::store::disk::DiskStore;
+use self::store::disk::{self, DiskStore};
 use self::store::memory::MemoryStore;
 use self::store::s3::S3Store;
 use self::watch::Watch;
@@ -253,7 +253,8 @@ impl Tiers {
         let disk = match &config.disk {
             None => None,
             Some(disk) => {
-                let opened = DiskStore::open(disk.clone(), clock.clone()).await;
+                let observer = Arc::new(metrics.disk.clone());
+                let opened = DiskStore::open_observed(disk.clone(), clock.clone(), observer).await;
                 Some(opened.map_err(NodeError::Disk)?)
             }
         };
@@ -282,6 +283,16 @@ impl Tiers {
             watch,
             operation,
         })
+    }
+}
+
+impl disk::Observer for DiskMetrics {
+    fn paused(&self, took: Duration) {
+        self.observe_pause(took);
+    }
+
+    fn unread(&self, segments: u64) {
+        self.show_unread(segments);
     }
 }
 

@@ -13,6 +13,7 @@ use super::manifest::{self, Manifest};
 use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
+use super::spares::{self, Spares};
 
 /// The lock file's name. It is not counted: it stays empty.
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -50,6 +51,9 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         .collect();
     let newest_first = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
+    let Site { files, config, .. } = &log.site;
+    let left = config.max_bytes.saturating_sub(log.bytes_with(0, 0));
+    log.spares = Spares::adopt(files.as_ref(), &found, config.segment_bytes, left)?;
     while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
         log.evict_oldest()?;
     }
@@ -69,6 +73,7 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
         } else {
             with_footer_to_come
         },
+        has_failed: false,
         end,
         live_bytes: 0,
         carried_bytes: 0,
@@ -79,7 +84,8 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
 fn warn_of_foreign(found: &[(String, u64)]) {
     let own = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
     let names = found.iter().map(|(name, _)| name.as_str());
-    let foreign = names.filter(|name| id_of(name).is_none() && !own.contains(name));
+    let is_own = |name: &&str| id_of(name).is_some() || spares::is_name(name) || own.contains(name);
+    let foreign = names.filter(|name| !is_own(name));
     let foreign: Vec<_> = foreign.collect();
     if !foreign.is_empty() {
         tracing::warn!(
@@ -107,7 +113,7 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
     site.files.remove(manifest::NAME)?;
     site.files.remove(manifest::TEMPORARY_NAME)?;
     for (name, _) in site.files.list()? {
-        if id_of(&name).is_some() {
+        if id_of(&name).is_some() || spares::is_name(&name) {
             site.files.remove(&name)?;
         }
     }
