@@ -65,6 +65,12 @@ pub(super) trait DataFile: Send + Sync + 'static {
     fn bytes(&self) -> io::Result<u64>;
 }
 
+/// Whether it failed because the file system has no room.
+pub(super) fn is_lack_of_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Whether it failed only because too many files are open: nothing is wrong with the file.
 pub(super) fn is_lack_of_descriptors(error: &io::Error) -> bool {
     matches!(

@@ -15,7 +15,7 @@ use milena_server::clock::Clock;
 use tokio::time::Instant;
 
 use super::config::{DiskConfig, DiskSync};
-use super::files::{Files, is_lack_of_descriptors};
+use super::files::{Files, is_lack_of_descriptors, is_lack_of_space};
 use super::footer::Contents;
 use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
@@ -311,11 +311,13 @@ impl Log {
 
 /// How many of the oldest segments have to go before what failed so can succeed.
 fn segments_in_the_way(error: &io::Error) -> usize {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 1,
+    if is_lack_of_space(error) {
+        1
+    } else if is_lack_of_descriptors(error) {
         // One for the new segment, and one for the manifest that lists it.
-        _ if is_lack_of_descriptors(error) => 2,
-        _ => 0,
+        2
+    } else {
+        0
     }
 }
 

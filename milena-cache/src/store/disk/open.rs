@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::config::DiskSync;
+use super::files::is_lack_of_space;
 use super::format::SegmentId;
 use super::log::{Log, Site};
 use super::manifest::{self, Manifest};
@@ -57,10 +58,24 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
         log.evict_oldest()?;
     }
-    log.say_open()?;
+    say_open_in_any_case(&mut log)?;
     log.publish_bytes();
     log.look_at_free_space();
     Ok((log, Recovery::new(newest_first, power_was_lost)))
+}
+
+/// Says that the store is open; if the file system is full, the oldest go for it.
+fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
+    loop {
+        match log.say_open() {
+            Err(error) if is_lack_of_space(&error) && !log.sealed.is_empty() => {
+                tracing::warn!(%error, "the disk store drops its oldest segment to be opened");
+                log.evict_oldest()?;
+                log.spares.leave(log.site.files.as_ref(), 0)?;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// A segment of which only the size is known, and where it ends if the manifest says so.
