@@ -21,13 +21,16 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the server has to say so; then the connection is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest deadline, a year: beyond some thousands of years gRPC has no way to write it.
+const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What a message may have beside its value: key, bucket and framing, and room for new fields.
 const MESSAGE_OVERHEAD_BYTES_MAX: usize = 64 << 10;
 
 /// What a client does differently from the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// By when a call has to be answered, counted from its start. The server is told.
+    /// By when a call has to be answered, counted from its start; a year at most. The server is told.
     pub deadline: Duration,
     /// By when a connection has to be there.
     pub connect_timeout: Duration,
@@ -104,7 +107,7 @@ impl Connection {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let deadline = self.options.deadline;
+        let deadline = self.options.deadline.min(DEADLINE_MAX);
         let mut request = Request::new(message);
         request.set_timeout(deadline);
         let answer = tokio::time::timeout(deadline, self.unary(path, request)).await;

@@ -208,6 +208,12 @@ async fn the_server_is_told_the_deadline() {
         .await
         .unwrap();
     assert_eq!(told.as_deref(), Some(&b"700000u"[..]));
+    let told = client
+        .with_deadline(Duration::MAX)
+        .get("b", "k")
+        .await
+        .unwrap();
+    assert_eq!(told.as_deref(), Some(&b"31536000S"[..]), "a year");
 }
 
 #[tokio::test]
