@@ -25,7 +25,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_server::admin::AdminServer;
+use milena_server::admin::{AdminServer, Phase};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
 use milena_server::health::Health;
@@ -117,6 +117,7 @@ impl Node {
     /// When an address cannot be listened on or the disk tier cannot be used.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, NodeError> {
         let metrics = Arc::new(Metrics::new());
+        tracing::info!("logging and metrics set up");
         let s3 = Arc::new(S3Store::new(config.s3.clone(), clock.clone()).await);
         tracing::info!(
             bucket = config.s3.bucket,
@@ -150,6 +151,7 @@ impl Node {
         let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
             .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
+        watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
         let memberships = Background::default();
@@ -205,7 +207,7 @@ impl Server for Node {
 
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
     async fn stop(self) {
-        self.watch.drain();
+        self.watch.enter(Phase::Stopping);
         self.health.set_serving(false).await;
         tracing::info!("not ready any more");
         self.memberships.stop().await;

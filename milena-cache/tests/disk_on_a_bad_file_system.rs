@@ -5,6 +5,7 @@
 //! allowed the tests say so and pass, unless `MILENA_TEST_MOUNTS` says that they are.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::print_stderr, reason = "says which tests did not run")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,7 +47,7 @@ fn run_in_small_file_system(name: &str) {
             !mounts_are_expected(),
             "unshare cannot make a mount namespace here"
         );
-        println!("not run: unshare cannot make a mount namespace here");
+        eprintln!("not run: unshare cannot make a mount namespace here");
         return;
     }
     let output = child.output().unwrap();
