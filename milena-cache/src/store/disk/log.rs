@@ -15,6 +15,7 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
 use tokio::time::Instant;
 
+use super::closer::Closer;
 use super::config::{DiskConfig, DiskSync};
 use super::files::{Files, is_lack_of_descriptors, is_lack_of_space};
 use super::footer::Contents;
@@ -99,6 +100,7 @@ pub(super) struct Log {
     /// Of value files found at opening, the newest of the segments not read yet that refers to each. Only
     /// found out if one of these is dropped.
     pub(super) unread_values: Option<HashMap<u64, SegmentId>>,
+    pub(super) closer: Closer,
     /// How many segments the manifest lists, as it was written last.
     pub(super) listed: Cell<usize>,
     /// Over once nothing may be added any more.
@@ -145,6 +147,7 @@ impl Log {
             active: None,
             values: ValueFiles::new(next_segment),
             unread_values: None,
+            closer: Closer::default(),
             listed: Cell::new(0),
             era: Arc::default(),
         }
@@ -173,6 +176,7 @@ impl Log {
         if in_the_way > 0 {
             self.spares.leave(self.site.files.as_ref(), 0)?;
             while self.remove_a_value_file()? {}
+            self.closer.wait();
         }
         let again = self.append_until_failure(&mut rest);
         if again.is_err() {

@@ -12,6 +12,7 @@
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
 mod carry;
+mod closer;
 mod config;
 mod directory;
 pub mod examine;

@@ -80,6 +80,7 @@ fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
             Err(error) if is_lack_of_space(&error) && log.drop_something()? => {
                 tracing::warn!(%error, "the disk store drops its oldest values to be opened");
                 while log.remove_a_value_file()? {}
+                log.closer.wait();
                 log.spares.leave(log.site.files.as_ref(), 0)?;
             }
             other => return other,

@@ -105,8 +105,16 @@ impl Log {
             return Ok(false);
         };
         let files = &self.site.files;
-        files.remove(&value_file::temporary_name(number))?;
-        files.remove(&value_file::file_name(number))?;
+        for name in [
+            value_file::file_name(number),
+            value_file::temporary_name(number),
+        ] {
+            let file = files.open(&name);
+            files.remove(&name)?;
+            if let Ok(file) = file {
+                self.closer.close(file);
+            }
+        }
         self.values.pop_doomed();
         self.publish_bytes();
         Ok(true)
