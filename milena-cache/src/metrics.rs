@@ -168,6 +168,11 @@ impl Metrics {
         self.tiers.handles(name)
     }
 
+    /// Where further metrics are to be registered.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Counts a request that ended so.
     pub fn count_request(&self, op: Op, outcome: Outcome) {
         self.requests[op as usize][outcome as usize].inc();
@@ -295,7 +300,13 @@ impl TierFamilies {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+/// A family of counters, registered.
+pub(crate) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
