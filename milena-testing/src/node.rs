@@ -110,6 +110,11 @@ impl TestNode {
         self.node.metrics_addr()
     }
 
+    /// Waits until everything that its disk tier held before the start can be found.
+    pub async fn disk_recovered(&self) {
+        self.node.disk_recovered().await;
+    }
+
     /// Its page at `path`.
     pub async fn page(&self, path: &str) -> Page {
         page(self.node.metrics_addr(), path).await

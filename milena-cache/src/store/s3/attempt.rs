@@ -119,15 +119,15 @@ where
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             (Outcome::Timeout, "no connection in time".to_owned())
         }
-        SdkError::DispatchFailure(_) if is_of_connecting(&error) => {
-            (Outcome::Unreachable, "cannot be reached".to_owned())
-        }
-        SdkError::DispatchFailure(failure)
-            if failure.as_other().is_none() && !failure.is_user() =>
-        {
-            may_apply = true;
-            let text = "the connection broke before an answer came, or what came is not HTTP";
-            (Outcome::Broken, text.to_owned())
+        SdkError::DispatchFailure(_) if let Some(http) = http_error_in(&error) => {
+            // Once there was a connection, S3 may have the request.
+            may_apply = !http.is_connect();
+            if may_apply {
+                let text = "the connection broke before an answer came, or what came is not HTTP";
+                (Outcome::Broken, text.to_owned())
+            } else {
+                (Outcome::Unreachable, "cannot be reached".to_owned())
+            }
         }
         SdkError::ResponseError(_) => {
             may_apply = true;
@@ -161,19 +161,16 @@ fn outcome_of(status: u16, code: Option<&str>) -> Outcome {
     }
 }
 
-/// Whether it failed before there was a connection, so that S3 knows nothing of it.
-fn is_of_connecting(error: &(dyn StdError + 'static)) -> bool {
+/// What the HTTP client said, if it was asked at all.
+fn http_error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a HttpError> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error
-            .downcast_ref::<HttpError>()
-            .is_some_and(HttpError::is_connect)
-        {
-            return true;
+        if let Some(http) = error.downcast_ref() {
+            return Some(http);
         }
         next = error.source();
     }
-    false
+    None
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::observer::{Outcome, Request};
 use crate::error::{Cause, Error};
 
+/// What is said of an operation whose time was up.
+const LATE: &str = "no answer in time";
+
 /// A request that failed.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
@@ -15,6 +18,8 @@ pub(super) struct Failure {
     pub(super) retry_after: Option<Duration>,
     /// Whether a write may have been applied, or may still be.
     pub(super) may_apply: bool,
+    /// Whether the operation's time was up, and not one of the attempt's own limits.
+    pub(super) is_cut_off: bool,
 }
 
 impl Failure {
@@ -29,6 +34,26 @@ impl Failure {
             error: Error::S3Error(cause),
             retry_after: None,
             may_apply: matches!(outcome, Outcome::Timeout | Outcome::Broken),
+            is_cut_off: false,
+        }
+    }
+
+    /// The operation's time was up.
+    pub(super) fn late() -> Self {
+        Self {
+            is_cut_off: true,
+            ..Self::new(Outcome::Timeout, LATE)
+        }
+    }
+
+    /// The same as what a retry met: being late says less than the failure that the retry followed.
+    pub(super) fn after(self, earlier: Option<&Self>) -> Self {
+        match earlier.map(|earlier| &earlier.error) {
+            Some(Error::S3Error(cause)) if self.is_cut_off => Self {
+                error: Error::S3Error(Cause::new(format!("{LATE}; before that, {cause}"))),
+                ..self
+            },
+            _ => self,
         }
     }
 
@@ -53,6 +78,19 @@ impl From<Failure> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_operation_that_is_late_the_failure_before_it_is_told() {
+        let stalled = Failure::new(Outcome::Timeout, "the body stalls");
+        let said = |failure: Failure| failure.error.to_string();
+        assert_eq!(
+            said(Failure::late().after(Some(&stalled))),
+            "S3: no answer in time; before that, the body stalls"
+        );
+        assert_eq!(said(Failure::late().after(None)), "S3: no answer in time");
+        let denied = Failure::new(Outcome::Refused, "AccessDenied");
+        assert_eq!(said(denied.after(Some(&stalled))), "S3: AccessDenied");
+    }
 
     #[test]
     fn a_write_is_sent_again_only_if_the_first_was_certainly_not_applied() {

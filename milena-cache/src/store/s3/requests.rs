@@ -88,17 +88,19 @@ impl Requests {
     {
         self.budget.earn();
         let mut retries = 0;
+        let mut earlier = None;
         loop {
             let turn = self.turn(deadline).await?;
             let failure = match self.send(request, deadline, attempt()).await {
                 Ok(done) => return Ok(done),
-                Err(failure) => failure,
+                Err(failure) => failure.after(earlier.as_ref()),
             };
             drop(turn);
             let Some(wait) = self.wait_before_retry(request, retries, &failure, deadline) else {
                 return Err(failure);
             };
             retries += 1;
+            earlier = Some(failure);
             tokio::time::sleep(wait).await;
         }
     }
@@ -186,8 +188,7 @@ impl Requests {
         match &result {
             Err(failure) if failure.outcome.is_outage() => {
                 let took = self.clock.monotonic() - begun;
-                let is_cut_off = self.clock.until(deadline).is_zero();
-                if !is_cut_off || took >= TELLING_AFTER.min(self.limits.first_byte) {
+                if !failure.is_cut_off || took >= TELLING_AFTER.min(self.limits.first_byte) {
                     self.breaker.failed(failure);
                 }
             }
@@ -208,7 +209,7 @@ impl Requests {
             Ok(Ok((outcome, done))) => (outcome, Ok(done)),
             Ok(Err(failure)) => (failure.outcome, Err(failure)),
             Err(_) => {
-                let late = Failure::new(Outcome::Timeout, "no answer in time");
+                let late = Failure::late();
                 (late.outcome, Err(late))
             }
         };
