@@ -276,6 +276,7 @@ impl Tiers {
             tier(durable),
             Limits {
                 copy_life: config.copy_life,
+                miss_life: config.miss_life,
                 durable_timeout: config.s3.timeout,
             },
             clock.clone(),
