@@ -15,7 +15,8 @@ use milena_server::logging::{LOG_FORMAT, LOG_LEVEL, LogFormat, LogLevel, Logging
 use milena_server::program::Checked;
 use milena_server::rate_limit;
 use milena_server::settings::{
-    EXPECTED_BYTES, Mistakes, Presence, Raw, Setting, parse_bytes, parse_duration,
+    EXPECTED_BYTES, EXPECTED_DURATION, Mistakes, Presence, Raw, Setting, parse_bytes,
+    parse_duration,
 };
 
 use crate::store::disk::{DiskConfig, DiskSync, boot_id};
@@ -47,6 +48,8 @@ pub struct Config {
     pub s3: S3Config,
     /// How long a local copy may be served without asking S3 again (`TTL_SECONDS`).
     pub copy_life: Duration,
+    /// How long a miss is remembered (`NEGATIVE_TTL`); zero: not at all.
+    pub miss_life: Duration,
     /// The longest value of a put or get, in bytes (`MAX_VALUE_BYTES`).
     pub value_bytes_max: usize,
     /// Requests per second, if there is a limit (`RATE_LIMIT`).
@@ -54,7 +57,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 21] = [
+pub static SETTINGS: [&Setting; 22] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -74,6 +77,7 @@ pub static SETTINGS: [&Setting; 21] = [
     &S3_ENDPOINT,
     &S3_PREFIX,
     &S3_TIMEOUT,
+    &NEGATIVE_TTL,
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
 ];
@@ -214,6 +218,14 @@ static S3_TIMEOUT: Setting = Setting {
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
+static NEGATIVE_TTL: Setting = Setting {
+    name: "NEGATIVE_TTL",
+    also: &[],
+    presence: Presence::Default("1s"),
+    expected: EXPECTED_DURATION,
+    example: "5s",
+    help: "How long a miss is answered without asking S3 again; 0 for always asking",
+};
 static RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
     also: &[],
@@ -256,9 +268,8 @@ impl Config {
         raw.read(&WRITE_MODE, |text| (text == "write-through").then_some(()));
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
-        let timeout = raw.read(&S3_TIMEOUT, |text| {
-            parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
-        });
+        let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
+        let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
 
@@ -290,6 +301,7 @@ impl Config {
                 credentials: S3Credentials::Chain,
             },
             copy_life: Duration::from_secs(copy_seconds.expect(given)),
+            miss_life: miss_life.expect(given),
             value_bytes_max,
             rate_limit: rate_limit.expect(given),
         };
@@ -350,6 +362,10 @@ fn parse_endpoint(text: &str) -> Option<String> {
         .or_else(|| text.strip_prefix("https://"))?;
     let sound = !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace);
     sound.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn parse_timeout(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
 }
 
 fn parse_disk_bytes(text: &str) -> Option<u64> {
@@ -417,6 +433,7 @@ mod tests {
         assert_eq!(config.copy_life, Duration::from_secs(60));
         assert_eq!(config.value_bytes_max, 16 << 20);
         assert_eq!(config.s3.timeout, Duration::from_secs(10));
+        assert_eq!(config.miss_life, Duration::from_secs(1));
         assert_eq!(
             (config.routers, config.rate_limit, config.advertise_addr),
             (vec![], None, None)
@@ -466,6 +483,7 @@ mod tests {
             ("S3_ENDPOINT", "localhost:9000"),
             ("S3_PREFIX", "/cache"),
             ("S3_TIMEOUT", "0s"),
+            ("NEGATIVE_TTL", "soon"),
             ("MAX_VALUE_BYTES", "2GiB"),
             ("RATE_LIMIT", "0"),
         ];
@@ -500,6 +518,16 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.s3.endpoint.as_deref(), Some("http://a:9000"));
+    }
+
+    #[test]
+    fn misses_need_not_be_remembered() {
+        for off in ["0", "0s"] {
+            assert_eq!(
+                with(&[("NEGATIVE_TTL", off)]).unwrap().miss_life,
+                Duration::ZERO
+            );
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub struct Cause {
     message: String,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 impl Cause {
@@ -56,6 +57,7 @@ impl Cause {
         Self {
             message: message.into(),
             source: None,
+            retry_after: None,
         }
     }
 
@@ -67,6 +69,16 @@ impl Cause {
         Self {
             message: message.into(),
             source: Some(Arc::new(source)),
+            retry_after: None,
+        }
+    }
+
+    /// The same, with when it may be gone.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
         }
     }
 }
@@ -82,6 +94,19 @@ impl Error {
         "store_error",
         "internal_error",
     ];
+
+    /// When the same request may succeed, if that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimitExceeded { retry_after, .. } => Some(*retry_after),
+            Self::S3Error(cause)
+            | Self::RouterError(cause)
+            | Self::StoreError(cause)
+            | Self::InternalError(cause) => cause.retry_after,
+            Self::KeyNotFound | Self::InvalidInput(_) => None,
+        }
+    }
 
     /// The kind, as the label `kind` of `milena_errors_total`.
     #[must_use]

@@ -18,6 +18,7 @@ pub mod service;
 pub mod store;
 
 mod membership;
+mod s3_metrics;
 mod watch;
 
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ use self::config::Config;
 use self::membership::{Advertised, Membership};
 use self::metrics::{DiskMetrics, Metrics};
 use self::operation::{Limits, Operation, Tier};
+use self::s3_metrics::S3Metrics;
 use self::service::cache::CacheService;
 use self::store::Store;
 use self::store::disk::{self, DiskStore};
@@ -64,6 +66,7 @@ pub struct Node {
     admin: AdminServer,
     operation: Operation,
     disk: Option<Arc<DiskStore>>,
+    s3: Arc<S3Store>,
     watch: Arc<Watch>,
     health: Health,
     /// Joins and leaves the routers; stopped first.
@@ -118,7 +121,9 @@ impl Node {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, NodeError> {
         let metrics = Arc::new(Metrics::new());
         tracing::info!("logging and metrics set up");
-        let s3 = Arc::new(S3Store::new(config.s3.clone(), clock.clone()).await);
+        let s3_metrics = Arc::new(S3Metrics::new(&metrics));
+        let s3 = S3Store::new_observed(config.s3.clone(), clock.clone(), s3_metrics).await;
+        let s3 = Arc::new(s3);
         tracing::info!(
             bucket = config.s3.bucket,
             endpoint = config.s3.endpoint,
@@ -129,7 +134,7 @@ impl Node {
             disk,
             watch,
             operation,
-        } = Tiers::open(&config, s3, &metrics, &clock).await?;
+        } = Tiers::open(&config, Arc::clone(&s3), &metrics, &clock).await?;
         tracing::info!(disk = disk.is_some(), "tiers open");
 
         let admin = AdminServer::start(config.metrics_addr, Arc::clone(&watch) as _)
@@ -173,6 +178,7 @@ impl Node {
             admin,
             operation,
             disk,
+            s3,
             watch,
             health,
             memberships,
@@ -222,6 +228,7 @@ impl Server for Node {
         {
             tracing::warn!(timeout = ?FINISH_TIMEOUT, "S3 was still being waited for");
         }
+        self.s3.finish().await;
         tracing::info!("gRPC stopped");
         if let Some(disk) = self.disk {
             match disk.close().await {
@@ -271,6 +278,7 @@ impl Tiers {
             tier(durable),
             Limits {
                 copy_life: config.copy_life,
+                miss_life: config.miss_life,
                 durable_timeout: config.s3.timeout,
             },
             clock.clone(),

@@ -39,6 +39,8 @@ pub struct Metrics {
     durations: [Histogram; OPS.len()],
     /// Gets that no tier could answer.
     pub misses: IntCounter,
+    /// Those of them that were answered from memory.
+    pub negative_hits: IntCounter,
     /// Routers that know of this node.
     pub joined_routers: IntGauge,
     /// What only the disk tier has.
@@ -148,6 +150,10 @@ impl Metrics {
             "milena_cache_misses_total",
             "Gets that no tier could answer",
         );
+        let negative_hits = IntCounter::new(
+            "milena_cache_negative_hits_total",
+            "Misses that were remembered, so that S3 was not asked",
+        );
         let joined = IntGauge::new("milena_routers_joined", "Routers that know of this node");
         let tiers = TierFamilies::new(&registry);
         Self {
@@ -155,6 +161,7 @@ impl Metrics {
             errors: Error::KINDS.map(|kind| errors.with_label_values(&[kind])),
             durations: OPS.map(|op| tiers.durations.with_label_values(&[op, ALL_TIERS])),
             misses: registered(&registry, misses),
+            negative_hits: registered(&registry, negative_hits),
             joined_routers: registered(&registry, joined),
             disk: DiskMetrics::new(&registry),
             tiers,
@@ -166,6 +173,11 @@ impl Metrics {
     #[must_use]
     pub fn tier(&self, name: &str) -> TierMetrics {
         self.tiers.handles(name)
+    }
+
+    /// Where further metrics are to be registered.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Counts a request that ended so.
@@ -295,7 +307,13 @@ impl TierFamilies {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+/// A family of counters, registered.
+pub(crate) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
@@ -314,6 +332,7 @@ mod tests {
             "milena_requests_total{op=\"delete\",result=\"rate_limited\"} 0",
             "milena_cache_hits_total{tier=\"s3\"} 0",
             "milena_cache_misses_total 0",
+            "milena_cache_negative_hits_total 0",
             "milena_operation_duration_seconds_count{op=\"put\",tier=\"all\"} 0",
             "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"memory\",le=\"0.00005\"} 0",
             "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"s3\",le=\"10\"} 0",

@@ -1,14 +1,16 @@
-//! The body of an answer, which may stop or break off after some of its bytes.
+//! The body of an answer, which may stop, break off, trickle or be damaged.
 //!
 //! Invariant: its size, which becomes the Content-Length, is that of the whole body, whatever is sent.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use s3s::{Body, StdError};
+use tokio_util::sync::DropGuard;
 
 use crate::faults::Hold;
 
@@ -18,6 +20,18 @@ pub(crate) struct AnswerBody {
     /// Taken from `inner` but kept back, because the break lies before it.
     rest: Bytes,
     breakage: Option<Breakage>,
+    pace: Option<Pace>,
+    /// The next byte is to be changed.
+    is_damaged: bool,
+    /// Dropped when the body is.
+    _at_end: Option<DropGuard>,
+}
+
+/// So many bytes, and then a pause.
+struct Pace {
+    bytes: usize,
+    every: Duration,
+    pause: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Where and how a body goes wrong.
@@ -42,6 +56,38 @@ impl AnswerBody {
             inner,
             rest: Bytes::new(),
             breakage: None,
+            pace: None,
+            is_damaged: false,
+            _at_end: None,
+        }
+    }
+
+    /// The same, so many bytes at a time with a pause before each.
+    pub(crate) fn trickling(self, bytes: usize, every: Duration) -> Self {
+        let pace = Pace {
+            bytes,
+            every,
+            pause: Box::pin(tokio::time::sleep(every)),
+        };
+        Self {
+            pace: Some(pace),
+            ..self
+        }
+    }
+
+    /// The same, its first byte changed.
+    pub(crate) fn damaged(self) -> Self {
+        Self {
+            is_damaged: true,
+            ..self
+        }
+    }
+
+    /// The same; the guard is dropped when the body is sent.
+    pub(crate) fn with_end(self, guard: DropGuard) -> Self {
+        Self {
+            _at_end: Some(guard),
+            ..self
         }
     }
 
@@ -109,9 +155,22 @@ impl HttpBody for AnswerBody {
             ready!(breakage.poll(cx))?;
             this.breakage = None;
         }
+        if let Some(pace) = &mut this.pace {
+            ready!(pace.pause.as_mut().poll(cx));
+        }
         let Some(mut bytes) = ready!(this.poll_bytes(cx)?) else {
             return Poll::Ready(None);
         };
+        if this.is_damaged && !bytes.is_empty() {
+            let mut changed = BytesMut::from(bytes);
+            changed[0] ^= 1;
+            bytes = changed.freeze();
+            this.is_damaged = false;
+        }
+        if let Some(pace) = &mut this.pace {
+            this.rest = bytes.split_off(bytes.len().min(pace.bytes));
+            pace.pause = Box::pin(tokio::time::sleep(pace.every));
+        }
         if let Some(breakage) = &mut this.breakage {
             let sent = usize::try_from(breakage.bytes_before).unwrap_or(usize::MAX);
             this.rest = bytes.split_off(bytes.len().min(sent));

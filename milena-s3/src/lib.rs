@@ -22,6 +22,7 @@ mod front;
 mod requests;
 mod server;
 mod store;
+mod wire;
 
 pub use auth::Credentials;
 pub use faults::{Action, Failure, FaultHandle, Faults, Rule};

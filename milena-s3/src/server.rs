@@ -28,6 +28,7 @@ use crate::requests::{RequestCounts, Requests};
 use crate::store::folder::FolderStore;
 use crate::store::memory::MemoryStore;
 use crate::store::{BucketName, ObjectStore, StoreError};
+use crate::wire::Wire;
 
 /// The most connections at once; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -158,6 +159,8 @@ impl S3Server {
                 service: service.build(),
                 faults: server.faults.clone(),
                 requests: server.requests.clone(),
+                tasks: server.tasks.clone(),
+                cut: server.cut.clone(),
             }),
             tasks: server.tasks.clone(),
             stopping: server.stopping.clone(),
@@ -263,11 +266,15 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection to the S3 endpoint stays with delayed sending");
         }
-        let endpoint = &self.endpoint;
-        let service = service_fn(move |request| {
-            let endpoint = endpoint.clone();
-            async move { endpoint.serve(request).await }
-        });
+        let (stream, wire) = match Wire::of(stream) {
+            Ok(handles) => handles,
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the S3 endpoint could not be served");
+                return;
+            }
+        };
+        let (endpoint, wire) = (&self.endpoint, &wire);
+        let service = service_fn(move |request| endpoint.serve(request, wire));
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -277,6 +284,7 @@ impl Connections {
             tokio::select! {
                 outcome = connection.as_mut() => return outcome,
                 () = self.stopping.cancelled() => {}
+                () = wire.closing() => {}
             }
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -4,6 +4,7 @@
 //! Everything here panics when it cannot do what it is asked: in a test, to panic is to fail. Everything
 //! listens on 127.0.0.1 and on ports that the system chose, and is gone when it is dropped.
 
+pub mod black_hole;
 pub mod history;
 pub mod node;
 pub mod page;

@@ -56,6 +56,8 @@ impl NodeSetup {
             )),
             s3: s3.config(),
             copy_life: Duration::from_secs(3_600),
+            // What a test puts into S3 behind the node is seen at once.
+            miss_life: Duration::ZERO,
             value_bytes_max: Options::VALUE_BYTES_MAX,
             rate_limit: None,
         };
@@ -108,6 +110,11 @@ impl TestNode {
     #[must_use]
     pub fn metrics_addr(&self) -> SocketAddr {
         self.node.metrics_addr()
+    }
+
+    /// Waits until everything that its disk tier held before the start can be found.
+    pub async fn disk_recovered(&self) {
+        self.node.disk_recovered().await;
     }
 
     /// Its page at `path`.

@@ -20,7 +20,7 @@ const TRANSPORT: [&str; 4] = ["tonic", "prost", "milena_protos", "axum"];
 const AWS: [&str; 3] = ["aws_config", "aws_sdk_s3", "aws_smithy_http_client"];
 const PATHS: [&str; 2] = ["std::path", "std::fs"];
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         place: "milena-cache/src/service",
         except: &[],
@@ -73,8 +73,13 @@ const RULES: [Rule; 15] = [
     },
     Rule {
         place: "milena-cache/src",
-        except: &["store/s3.rs"],
+        except: &["store/s3.rs", "store/s3/attempt.rs", "store/s3/client.rs"],
         never: &AWS,
+    },
+    Rule {
+        place: "milena-cache/src/s3_metrics.rs",
+        except: &[],
+        never: &["crate::config", "crate::operation", "crate::service"],
     },
     Rule {
         place: "milena-cache/src/error.rs",

@@ -35,6 +35,10 @@ impl Operation {
         {
             return Ok(Some(entry));
         }
+        if self.0.misses.holds(key, self.0.clock.now()) {
+            self.0.metrics.negative_hits.inc();
+            return Ok(None);
+        }
         let _waiting = self.0.wait_turn()?;
         let handle = self.0.keys.handle(key);
         let seen = handle.stamp();
@@ -68,9 +72,14 @@ impl Shared {
                 return Ok(Some(copy));
             }
         }
-        // A copy's life is counted from before S3 was asked: from then on the value there may change.
-        let fresh_until = Some(self.clock.now().after(self.limits.copy_life));
+        // The life of a copy, and of a miss, is counted from before S3 was asked: from then on what is there may
+        // change.
+        let asked_at = self.clock.now();
+        let fresh_until = Some(asked_at.after(self.limits.copy_life));
         let Some(entry) = self.ask(&self.durable, handle.key(), deadline).await? else {
+            if let Some(_filling) = handle.fill(seen) {
+                self.misses.remember(handle.key(), asked_at);
+            }
             return Ok(None);
         };
         let copy = Entry {
@@ -96,6 +105,7 @@ impl Shared {
         let Some(_filling) = handle.fill(seen) else {
             return;
         };
+        self.misses.forget(handle.key());
         for tier in into.iter().rev() {
             if self.copy_to(tier, handle.key(), copy).await.is_ok() {
                 tier.metrics.promotions.inc();

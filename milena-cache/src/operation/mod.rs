@@ -7,13 +7,15 @@
 //!   holds it or has dropped what it held before.
 //! - A write whose outcome in the durable tier is unknown drops the local copies, so that the next get
 //!   asks the durable tier.
-//! - A fill never overwrites a newer write and never revives a delete (`key_lock.rs`).
+//! - A fill never overwrites a newer write and never revives a delete (`key_lock.rs`), and a miss is never
+//!   remembered over one (`misses.rs`).
 //!
 //! Knows stores only as [`Store`]; knows no wire, no paths, no S3.
 
 mod delete;
 mod get;
 mod key_lock;
+mod misses;
 mod put;
 mod single_flight;
 #[cfg(test)]
@@ -30,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use self::key_lock::{KeyLocks, Stamp, WriteGuard};
+use self::misses::Misses;
 use self::single_flight::SingleFlight;
 use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};
@@ -58,6 +61,8 @@ pub struct Tier {
 pub struct Limits {
     /// How long a local copy may be served without asking the durable tier again (`TTL_SECONDS`).
     pub copy_life: Duration,
+    /// How long a miss may be answered without asking the durable tier again (`NEGATIVE_TTL`).
+    pub miss_life: Duration,
     /// How long the durable tier may take for one operation (`S3_TIMEOUT`).
     pub durable_timeout: Duration,
 }
@@ -75,6 +80,7 @@ struct Shared {
     clock: Clock,
     metrics: Arc<Metrics>,
     keys: Arc<KeyLocks>,
+    misses: Misses,
     loads: SingleFlight<(EntryKey, Stamp), Result<Option<Entry>>>,
     /// Room for those that wait for more than memory.
     waiting: Arc<Semaphore>,
@@ -116,6 +122,7 @@ impl Operation {
             clock,
             metrics,
             keys,
+            misses: Misses::new(limits.miss_life),
             loads,
             waiting,
             runtime,
@@ -169,13 +176,15 @@ impl Shared {
             })
     }
 
-    /// The right to write `key`.
+    /// The right to write `key`. Until it is given back no miss of it is remembered.
     async fn write_lock(&self, key: &EntryKey, deadline: Deadline) -> Result<WriteGuard> {
-        self.keys.write(key, deadline).await.ok_or_else(|| {
+        let writing = self.keys.write(key, deadline).await.ok_or_else(|| {
             Error::S3Error(Cause::new(
                 "an earlier write to this key is still waiting for S3",
             ))
-        })
+        })?;
+        self.misses.forget(key);
+        Ok(writing)
     }
 
     /// Puts a copy into one tier. The caller holds the key.

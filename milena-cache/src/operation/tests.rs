@@ -13,6 +13,8 @@ use super::*;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::{StoreStats, Version};
 
+mod misses;
+
 /// Where a call of the durable store may be held.
 #[derive(Default)]
 struct Gate {
@@ -124,6 +126,11 @@ struct Bench {
 const COPY_LIFE: Duration = Duration::from_secs(60);
 
 fn bench() -> Bench {
+    bench_with(Duration::ZERO)
+}
+
+/// With misses remembered so long.
+fn bench_with(miss_life: Duration) -> Bench {
     let clock = Clock::manual(UnixMillis(1_000));
     let room = MemoryConfig {
         entries_max: 100,
@@ -141,6 +148,7 @@ fn bench() -> Bench {
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
             copy_life: COPY_LIFE,
+            miss_life,
             durable_timeout: Duration::from_secs(10),
         },
         clock.clone(),
@@ -205,7 +213,7 @@ fn value(text: &'static str) -> Option<Bytes> {
 }
 
 #[tokio::test]
-async fn a_miss_in_every_tier_is_none_and_not_remembered() {
+async fn a_miss_in_every_tier_is_none_and_not_remembered_unless_asked_to() {
     let bench = bench();
     assert_eq!(bench.get().await, None);
     bench

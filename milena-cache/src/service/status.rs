@@ -15,15 +15,22 @@ pub fn status(error: &Error, clock: &Clock) -> Status {
     match error {
         Error::KeyNotFound => Status::not_found(text),
         Error::InvalidInput(_) => Status::invalid_argument(text),
-        Error::RateLimitExceeded { retry_after, .. } => {
-            let details = ErrorDetails::with_retry_info(Some(*retry_after));
-            Status::with_error_details(Code::ResourceExhausted, text, details)
-        }
-        Error::S3Error(_) | Error::RouterError(_) => Status::unavailable(text),
+        Error::RateLimitExceeded { .. } => come_back(Code::ResourceExhausted, text, error),
+        Error::S3Error(_) | Error::RouterError(_) => come_back(Code::Unavailable, text, error),
         Error::StoreError(cause) | Error::InternalError(cause) => {
             let request_id = format!("{:016x}", clock.random_u64());
             tracing::error!(request_id, error = text, source = ?cause.source(), "a request failed");
             Status::internal(format!("{text} (request id {request_id})"))
+        }
+    }
+}
+
+/// A status that says when to come back, if that is known.
+fn come_back(code: Code, text: String, error: &Error) -> Status {
+    match error.retry_after() {
+        None => Status::new(code, text),
+        Some(wait) => {
+            Status::with_error_details(code, text, ErrorDetails::with_retry_info(Some(wait)))
         }
     }
 }
@@ -64,18 +71,23 @@ mod tests {
     }
 
     #[test]
-    fn over_the_limit_says_when_to_come_back() {
-        let error = Error::RateLimitExceeded {
+    fn what_is_known_of_when_to_come_back_is_said() {
+        let wait = Duration::from_millis(200);
+        let limited = Error::RateLimitExceeded {
             limit: "5 requests per second".into(),
-            retry_after: Duration::from_millis(200),
+            retry_after: wait,
         };
-        let status = status(&error, &Clock::manual(UnixMillis(0)));
-        let retry_info = status
-            .get_error_details()
-            .retry_info()
-            .cloned()
-            .expect("RetryInfo");
-        assert_eq!(retry_info.retry_delay, Some(Duration::from_millis(200)));
+        let away = |cause| Error::S3Error(cause);
+        for (error, expected) in [
+            (limited, Some(wait)),
+            (away(Cause::new("why").retry_after(wait)), Some(wait)),
+            (away(Cause::new("why")), None),
+        ] {
+            let status = status(&error, &Clock::manual(UnixMillis(0)));
+            let details = status.get_error_details();
+            let said = details.retry_info().and_then(|info| info.retry_delay);
+            assert_eq!(said, expected, "{error}");
+        }
     }
 
     #[test]

@@ -10,5 +10,7 @@ mod metrics;
 mod program;
 mod races;
 mod s3;
+mod s3_faults;
+mod s3_requests;
 mod service;
 mod support;

@@ -43,6 +43,9 @@ const DISK_BYTES_MAX: u64 = 4 << 30;
 /// served from disk. Nobody but these nodes writes to this S3.
 const COPY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a miss is remembered, as nodes do by themselves.
+const MISS_LIFE: Duration = Duration::from_secs(1);
+
 /// Any port of 127.0.0.1.
 const ANY_LOCAL_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -141,6 +144,7 @@ impl Cluster {
                 },
             },
             copy_life: COPY_LIFE,
+            miss_life: MISS_LIFE,
             value_bytes_max: Options::VALUE_BYTES_MAX,
             rate_limit: None,
         }

@@ -40,8 +40,29 @@ pub enum Action {
         /// Bytes of the body that are sent, at most: the last of many may be lost with the connection.
         after_bytes: u64,
     },
+    /// As [`Action::Truncate`], but the connection is reset.
+    ResetBody {
+        /// Bytes of the body that are sent, at most.
+        after_bytes: u64,
+    },
+    /// The request is done; its answer's body comes a few bytes at a time. An answer without a body comes at
+    /// once.
+    Trickle {
+        /// Bytes at a time.
+        bytes: usize,
+        /// The pause before each.
+        every: Duration,
+    },
+    /// The request is done; the first byte of its answer's body is another one than was put.
+    Damage,
+    /// Bytes that are not HTTP are answered and the connection is closed; nothing of the request is done.
+    Garbage,
     /// The connection is closed without an answer; nothing of the request is done.
     Reset,
+    /// The request is done and answered; then the connection is closed without having been announced so.
+    CloseAfterAnswer,
+    /// The request is received, and done when it is released: also if its caller has gone by then.
+    ApplyLate,
     /// The request is done; the failure is answered, so the client cannot know.
     ApplyThenFail(Failure),
     /// The request is done; the connection is closed without an answer.
@@ -59,6 +80,8 @@ pub struct Failure {
     pub message: String,
     /// The header `Retry-After`, in whole seconds.
     pub retry_after: Option<Duration>,
+    /// Whether the answer is a page for people, as a proxy's is, with no S3 code to be read from it.
+    pub is_page: bool,
 }
 
 impl Failure {
@@ -70,6 +93,16 @@ impl Failure {
             code: code.to_owned(),
             message: "injected by the test".to_owned(),
             retry_after: None,
+            is_page: false,
+        }
+    }
+
+    /// 502 with an HTML page, as something on the way to S3 answers.
+    #[must_use]
+    pub fn bad_gateway() -> Self {
+        Self {
+            is_page: true,
+            ..Self::new(StatusCode::BAD_GATEWAY, "")
         }
     }
 

@@ -276,3 +276,101 @@ async fn a_listing_and_a_prefix_may_be_singled_out() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_body_may_be_reset_damaged_or_come_slowly() {
+    on_both_storages(async |s3| {
+        let content = noise(1_000, 1);
+        s3.put("key", content.clone()).await;
+        let read = async || {
+            let get = s3.client.get_object().bucket(BUCKET).key("key");
+            let found = get.send().await.unwrap();
+            found.body.collect().await.map(|body| body.into_bytes())
+        };
+
+        let after_bytes = 500;
+        let reset = s3.inject(Operation::Get, Action::ResetBody { after_bytes });
+        let error = read().await.unwrap_err();
+        assert!(
+            format!("{error:?}").contains("ConnectionReset"),
+            "{error:?}"
+        );
+        assert_eq!(reset.fired(), 1);
+        reset.remove();
+
+        let damaged = s3.inject(Operation::Get, Action::Damage);
+        let error = read().await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains("ChecksumMismatch"), "{text}");
+        assert_eq!(damaged.fired(), 1);
+        damaged.remove();
+
+        let (bytes, every) = (100, Duration::from_millis(1));
+        let trickle = s3.inject(Operation::Get, Action::Trickle { bytes, every });
+        let get = s3.client.get_object().bucket(BUCKET).key("key");
+        let mut body = get.send().await.unwrap().body;
+        let mut chunks = Vec::new();
+        while let Some(chunk) = body.next().await {
+            chunks.push(chunk.unwrap());
+        }
+        assert_eq!(chunks.concat(), content);
+        assert_eq!(trickle.fired(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_comes_may_be_no_http_or_not_from_s3() {
+    on_both_storages(async |s3| {
+        let garbage = s3.inject(Operation::Put, Action::Garbage);
+        let put = s3.client.put_object().bucket(BUCKET).key("key");
+        let error = put.body(noise(100_000, 1).into()).send().await.unwrap_err();
+        assert!(format!("{error:?}").contains("Parse"), "{error:?}");
+        garbage.remove();
+        assert_eq!(s3.get("key").await, None);
+
+        let page = Action::Fail(Failure::bad_gateway());
+        let page = s3.inject(Operation::Get, page);
+        let get = s3.client.get_object().bucket(BUCKET).key("key");
+        let error = get.send().await.unwrap_err();
+        assert_eq!(status_and_code(&error).0, 502);
+        let raw = error.raw_response().unwrap();
+        assert_eq!(raw.headers().get("content-type"), Some("text/html"));
+        assert_eq!(page.fired(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_may_be_closed_after_its_answer() {
+    on_both_storages(async |s3| {
+        let closed = s3
+            .server
+            .faults()
+            .inject(Rule::on_any(Action::CloseAfterAnswer));
+        s3.put("key", "value").await;
+        assert_eq!(s3.get("key").await.unwrap(), "value");
+        s3.delete("key").await;
+        assert_eq!(closed.fired(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_put_may_be_applied_after_its_caller_gave_up() {
+    on_both_storages(async |s3| {
+        let late = s3.inject(Operation::Put, Action::ApplyLate);
+        let put = s3.client.put_object().bucket(BUCKET).key("key");
+        let put = put.body(noise(100_000, 1).into()).send();
+        let fired = late.wait_fired(1);
+        tokio::select! {
+            _ = put => panic!("answered before it was released"),
+            () = fired => {}
+        }
+        assert_eq!(s3.get("key").await, None);
+        late.release();
+        while s3.get("key").await.is_none() {}
+        assert_eq!(s3.get("key").await.unwrap(), noise(100_000, 1));
+    })
+    .await;
+}

@@ -223,6 +223,11 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> Optio
         bytes: entry.bytes,
     };
     let new = |is_retired| Candidate::new(location, is_retired);
+    // Most records are the only ones of their keys.
+    let alone = new(entry.is_tombstone);
+    if shared.index.insert_first(entry.key_hash, alone) {
+        return Some(alone.live_bytes());
+    }
     let newer = shared.index.candidates(entry.key_hash).into_iter();
     let newer = newer.filter_map(|newer| {
         let segment = shared.segments.find(newer.location.segment)?;
@@ -230,9 +235,8 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> Optio
     });
     let newer: Vec<_> = newer.collect();
     if newer.is_empty() {
-        let new = new(entry.is_tombstone);
-        shared.index.insert(entry.key_hash, new, None);
-        return Some(new.live_bytes());
+        shared.index.insert(entry.key_hash, alone, None);
+        return Some(alone.live_bytes());
     }
     let Some((head, record)) = segment.head_at(location) else {
         // Of some key of this hash: it has to hide what is older of all of them.
