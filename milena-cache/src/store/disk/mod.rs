@@ -8,6 +8,9 @@
 //!   get ─▶ shared: index ──────────────────▶ segments ─▶ one read
 //! ```
 //!
+//! A large value is written to a file of its own by whoever puts it (`large.rs`), and only a reference to
+//! it goes through the queue.
+//!
 //! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
