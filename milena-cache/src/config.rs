@@ -26,6 +26,9 @@ use crate::store::s3::{S3Config, S3Credentials};
 /// The longest `S3_PREFIX`, in bytes, so that bucket and hash always fit into S3's 1,024.
 const PREFIX_BYTES_MAX: usize = 512;
 
+/// The longest `S3_TIMEOUT`: no caller waits longer, and the client's clock has an end.
+const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -211,7 +214,7 @@ static S3_TIMEOUT: Setting = Setting {
     name: "S3_TIMEOUT",
     also: &[],
     presence: Presence::Default("10s"),
-    expected: EXPECTED_DURATION,
+    expected: "a duration of 1ms to 1h, such as 5s (units ms, s, m, h)",
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
@@ -362,7 +365,7 @@ fn parse_endpoint(text: &str) -> Option<String> {
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {
-    parse_duration(text).filter(|time| !time.is_zero())
+    parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
 }
 
 fn parse_disk_bytes(text: &str) -> Option<u64> {
@@ -493,6 +496,17 @@ mod tests {
                 mistakes.iter().any(named),
                 "{name} is missing from {mistakes:#?}"
             );
+        }
+    }
+
+    #[test]
+    fn s3_may_take_an_hour_and_no_longer() {
+        let config = with(&[("S3_TIMEOUT", "1h")]).unwrap();
+        assert_eq!(config.s3.timeout, S3_TIMEOUT_MAX);
+        for too_long in ["3601s", "106751991167d"] {
+            let mistakes = with(&[("S3_TIMEOUT", too_long)]).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{too_long}");
+            assert!(mistakes[0].contains("1ms to 1h"), "{}", mistakes[0]);
         }
     }
 

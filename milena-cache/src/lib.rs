@@ -26,7 +26,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_server::admin::AdminServer;
+use milena_server::admin::{AdminServer, Phase};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
 use milena_server::health::Health;
@@ -120,6 +120,7 @@ impl Node {
     /// When an address cannot be listened on or the disk tier cannot be used.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, NodeError> {
         let metrics = Arc::new(Metrics::new());
+        tracing::info!("logging and metrics set up");
         let s3_metrics = Arc::new(S3Metrics::new(&metrics));
         let s3 = S3Store::new_observed(config.s3.clone(), clock.clone(), s3_metrics).await;
         let s3 = Arc::new(s3);
@@ -155,6 +156,7 @@ impl Node {
         let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
             .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
+        watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
         let memberships = Background::default();
@@ -211,7 +213,7 @@ impl Server for Node {
 
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
     async fn stop(self) {
-        self.watch.drain();
+        self.watch.enter(Phase::Stopping);
         self.health.set_serving(false).await;
         tracing::info!("not ready any more");
         self.memberships.stop().await;

@@ -102,6 +102,7 @@ fn config(path: &Path, max_bytes: u64) -> DiskConfig {
     DiskConfig {
         // Small, so that kills hit the change from one segment to the next too.
         segment_bytes: SEGMENT_BYTES,
+        record_bytes_max: SEGMENT_BYTES / 4,
         ..DiskConfig::new(path.to_owned(), max_bytes, DiskSync::Os, boot_id())
     }
 }
@@ -110,9 +111,15 @@ fn key(name: &str) -> EntryKey {
     EntryKey::new("kill", name.as_bytes()).expect("within the limits")
 }
 
-/// The value that this number stands for: its length differs from number to number.
+/// The value that this number stands for: its length differs from number to number, and one in twelve is in a
+/// file of its own.
 fn value(number: u64) -> Bytes {
-    let length = usize::try_from(number % 3_000).unwrap();
+    let longest = if number.is_multiple_of(8) {
+        50_000
+    } else {
+        3_000
+    };
+    let length = usize::try_from(number % longest).unwrap();
     Bytes::from(format!("{number}:{}", "v".repeat(length)))
 }
 

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use milena_cache::store::disk::examine::{
-    Examination, ExamineError, FooterState, ManifestSummary, RecordCounts, SegmentSummary, examine,
+    Examination, ExamineError, FooterState, ManifestSummary, RecordCounts, SegmentSummary,
+    ValueFilesSummary, examine,
 };
 use milena_cache::store::disk::{DiskSync, boot_id};
 use milena_server::clock::Clock;
@@ -22,8 +23,8 @@ use crate::failure::{Failure, with_causes};
 Example:
   milena doctor --disk /var/lib/milena
 
-Reads every record and verifies every value; changes nothing. One line for each segment, and one
-for each finding, with the file and the byte where it is. A line that begins with `note` says what
+Reads every record and verifies every value, also the large ones that have files of their own;
+changes nothing. One line for each segment, and one for each finding, with the file and the byte where it is. A line that begins with `note` says what
 a crash or somebody else left, which costs nothing that was acknowledged or that a node keeps.
 
 Exits with 0 when the store is sound and with 1 when something is damaged.")]
@@ -75,6 +76,11 @@ fn report(path: &str, found: &Examination) -> String {
     let mut report = format!("{path}: {}\n", of_manifest(found.manifest.as_ref()));
     for segment in &found.segments {
         report.push_str(&of_segment(segment));
+    }
+    let ValueFilesSummary { files, bytes } = found.values;
+    if files > 0 {
+        writeln!(report, "large values: {files} files, {bytes} bytes")
+            .expect("writing to a string cannot fail");
     }
     for finding in &found.findings {
         let begins = if finding.fault.is_damage() {

@@ -49,6 +49,7 @@ fn a_disk_tier_is_sound_until_a_bit_of_it_flips_and_refused_while_it_is_used() {
     bytes[value.unwrap()] ^= 1;
     fs::write(&segment, &bytes).unwrap();
     fs::write(disk.join("README"), "mine").unwrap();
+    fs::write(disk.join("value-00000000000000ff"), "orphan").unwrap();
     let damaged = doctor(&disk);
     assert_eq!(code(&damaged), 1);
     assert!(
@@ -60,6 +61,8 @@ fn a_disk_tier_is_sound_until_a_bit_of_it_flips_and_refused_while_it_is_used() {
     for text in [
         "\ndamage: segment-00000001 at byte 64: the value of b/#",
         "\nnote: README",
+        "\nnote: value-00000000000000ff: no record refers to it",
+        "\nlarge values: 1 files, 6 bytes",
         "1 damaged",
     ] {
         assert!(said.contains(text), "{text:?} is missing in {said}");

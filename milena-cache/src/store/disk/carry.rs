@@ -96,9 +96,15 @@ impl Carrying {
         let part = sealed.file_bytes / CARRIED_PART_MAX;
         let bytes_max = part.saturating_sub(sealed.carried_bytes);
         let now_max = bytes_max.min(log.carry_budget_bytes);
-        let Some(next) = self.next(log, now_max) else {
+        let seen_before = self.seen;
+        let Some(mut next) = self.next(log, now_max) else {
             return Ok(Progress::NotWorthIt(id));
         };
+        if next.iter().any(|it| it.head.is_in_file)
+            && let Some(progress) = self.keep_to_segment(log, &mut next, seen_before)
+        {
+            return Ok(progress);
+        }
         let next_bytes: u64 = next.iter().map(Carried::bytes).sum();
         let is_last = self.seen == self.records.len();
         if let Pass::Survey { bytes } = &mut self.pass {
@@ -128,6 +134,33 @@ impl Carrying {
         })
     }
 
+    /// Leaves of `next`, which has references to value files, what the segment takes that is being written. To
+    /// open another may cost the segment that is gone through, and with it these files; so that is done first,
+    /// and then looked again. Gives what to answer if there is nothing to be carried over now.
+    fn keep_to_segment(
+        &mut self,
+        log: &mut Log,
+        next: &mut Vec<Carried>,
+        seen_before: usize,
+    ) -> Option<Progress> {
+        if matches!(self.pass, Pass::Survey { .. }) {
+            return None;
+        }
+        let records: Vec<_> = next.iter().map(Carried::record).collect();
+        let fitting = log.fitting(&records);
+        if fitting < next.len() {
+            next.truncate(fitting);
+            self.seen = next.last().map_or(seen_before, |last| last.seen_with);
+        }
+        if !next.is_empty() {
+            return None;
+        }
+        Some(match log.begin_segment() {
+            Ok(()) => Progress::More,
+            Err(_) => Progress::Over,
+        })
+    }
+
     /// As many of the next records to be carried over as time allows; `None` if something is damaged, so
     /// that it cannot be told what is needed. What is only hot ends with the first that passes
     /// `bytes_max`.
@@ -138,7 +171,8 @@ impl Carrying {
         let mut bytes = 0;
         while let Some(record) = self.records.get(self.seen) {
             self.seen += 1;
-            if let Some(carried) = self.carried(log, record, now)? {
+            if let Some(mut carried) = self.carried(log, record, now)? {
+                carried.seen_with = self.seen;
                 bytes += carried.bytes();
                 if matches!(self.pass, Pass::Hot) && bytes > bytes_max {
                     self.seen = self.records.len();
@@ -200,6 +234,8 @@ struct Carried {
     head: Head,
     /// The record as it lies in the segment, or its head.
     old: Bytes,
+    /// How many records this pass has seen with it.
+    seen_with: usize,
 }
 
 impl Carried {
@@ -209,11 +245,18 @@ impl Carried {
             location,
             head,
             old,
+            seen_with: 0,
         }
     }
 
+    /// What carrying it over costs. A value in a file of its own stays where it is: its record is as good as
+    /// nothing beside it.
     fn bytes(&self) -> u64 {
-        self.head.record_bytes()
+        if self.head.is_in_file {
+            0
+        } else {
+            self.head.record_bytes()
+        }
     }
 
     fn record(&self) -> Record<'_> {

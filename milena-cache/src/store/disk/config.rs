@@ -25,9 +25,11 @@ pub struct DiskConfig {
     pub max_bytes: u64,
     /// When a write is acknowledged.
     pub sync: DiskSync,
-    /// The limit of one segment file, in bytes; [`DiskConfig::new`] derives it from `max_bytes`. It also
-    /// limits the largest value: what does not fit into a segment is declined.
+    /// The limit of one segment file, in bytes; [`DiskConfig::new`] derives it from `max_bytes`.
     pub segment_bytes: u32,
+    /// The longest record of a put, in bytes; the value of a longer one goes into a file of its own.
+    /// [`DiskConfig::new`] makes it a quarter of a segment.
+    pub record_bytes_max: u32,
     /// While fewer bytes than this are free in the file system, puts are declined; [`DiskConfig::new`]
     /// makes it four segments.
     pub free_bytes_min: u64,
@@ -44,6 +46,10 @@ impl DiskConfig {
     /// A store holds at least this many segments, so that dropping the oldest costs at most a quarter.
     pub const SEGMENTS_MIN: u64 = 4;
 
+    /// What is being written to value files leaves three quarters to what is there, and with that room for
+    /// a segment.
+    const VALUES_MIN: u64 = 4;
+
     /// With less, headers and manifest would not fit beside the records.
     const SEGMENT_BYTES_LEAST: u64 = 4 << 10;
     const SEGMENT_BYTES_USUAL_MIN: u64 = 4 * MIB;
@@ -52,6 +58,7 @@ impl DiskConfig {
     const BIG_STORE_BYTES: u64 = 64 * 1_024 * MIB;
     const SEGMENTS_USUAL: u64 = 8;
     const FREE_SEGMENTS_MIN: u64 = 4;
+    const RECORDS_PER_SEGMENT_MIN: u32 = 4;
     const MAINTENANCE_EVERY: Duration = Duration::from_secs(1);
 
     /// A store at `path` of at most `max_bytes`, with segments of a size that suits them.
@@ -63,16 +70,24 @@ impl DiskConfig {
             (max_bytes / Self::SEGMENTS_USUAL)
                 .clamp(Self::SEGMENT_BYTES_USUAL_MIN, Self::SEGMENT_BYTES_USUAL_MAX)
         };
+        let free_bytes_min = segment_bytes * Self::FREE_SEGMENTS_MIN;
+        let segment_bytes =
+            u32::try_from(segment_bytes).expect("a segment has at most SEGMENT_BYTES_MAX bytes");
         Self {
             path,
             max_bytes,
             sync,
-            segment_bytes: u32::try_from(segment_bytes)
-                .expect("a segment has at most SEGMENT_BYTES_MAX bytes"),
-            free_bytes_min: segment_bytes * Self::FREE_SEGMENTS_MIN,
+            segment_bytes,
+            record_bytes_max: segment_bytes / Self::RECORDS_PER_SEGMENT_MIN,
+            free_bytes_min,
             boot_id,
             maintenance_every: Self::MAINTENANCE_EVERY,
         }
+    }
+
+    /// The longest file of one value, and the most that all those may have which are being written.
+    pub(super) fn value_file_bytes_max(&self) -> u64 {
+        self.max_bytes / Self::VALUES_MIN
     }
 
     /// Whether a store can keep to these limits; if not, why.

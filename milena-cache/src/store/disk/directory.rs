@@ -194,6 +194,10 @@ impl DataFile for SystemFile {
         Ok(())
     }
 
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.file)?)
     }

@@ -57,6 +57,9 @@ pub(super) trait DataFile: Send + Sync + 'static {
     /// Writes all of `slices` from `offset` on. After an error, any part of it may have been written.
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
 
+    /// Cuts off what is after so many bytes.
+    fn shorten(&self, bytes: u64) -> io::Result<()>;
+
     /// Brings what was written to the medium. After an error it must not be tried again: the system
     /// may have forgotten what it could not write.
     fn sync(&self) -> io::Result<()>;

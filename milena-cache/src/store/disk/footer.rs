@@ -7,6 +7,7 @@ use bytes::BufMut;
 
 use super::format::{Until, u32_at, u64_at};
 use super::record::{Head, Kind, RECORD_HEADER_BYTES};
+use super::value_file::Reference;
 
 /// What a footer says of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,17 @@ pub(super) struct FooterEntry {
     pub(super) offset: u32,
     pub(super) bytes: u32,
     pub(super) is_tombstone: bool,
+}
+
+/// What a footer says of one record whose value is in a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FooterValue {
+    /// The value file's number.
+    pub(super) number: u64,
+    /// Where the record is.
+    pub(super) offset: u32,
+    /// The record's death.
+    pub(super) dies_at: Until,
 }
 
 /// What a segment holds: the contents of its footer.
@@ -26,10 +38,13 @@ pub(super) struct Contents {
     pub(super) needed_until: Until,
     /// Its records, in the order of the log.
     pub(super) entries: Vec<FooterEntry>,
+    /// Those of its records whose values are in files of their own, in the order of the log.
+    pub(super) values: Vec<FooterValue>,
 }
 
 const FOOTER_SUMMARY_BYTES: usize = 24;
 const FOOTER_ENTRY_BYTES: usize = 16;
+const FOOTER_VALUE_BYTES: usize = 24;
 const TOMBSTONE_BIT: u32 = 1 << 31;
 
 impl Contents {
@@ -38,6 +53,7 @@ impl Contents {
             last_death: Until::PAST,
             needed_until: Until::PAST,
             entries: Vec::new(),
+            values: Vec::new(),
         }
     }
 
@@ -53,28 +69,50 @@ impl Contents {
         });
     }
 
-    /// The length of the footer record, once `more` records have been added.
-    pub(super) fn footer_bytes(&self, more: usize) -> u64 {
+    /// Takes note of where the value of the record at `offset` is, which was just added.
+    pub(super) fn add_value(&mut self, head: &Head, offset: u32, reference: Reference) {
+        self.values.push(FooterValue {
+            number: reference.number,
+            offset,
+            dies_at: head.dies_at(),
+        });
+    }
+
+    /// The length of the footer record, once so many more records have been added, and of these so many
+    /// whose values are in files of their own.
+    pub(super) fn footer_bytes(&self, more: usize, more_values: usize) -> u64 {
         let entries = self.entries.len() + more;
-        u64::from(RECORD_HEADER_BYTES)
-            + (FOOTER_SUMMARY_BYTES + entries * FOOTER_ENTRY_BYTES) as u64
+        let values = self.values.len() + more_values;
+        let lists = entries * FOOTER_ENTRY_BYTES + values * FOOTER_VALUE_BYTES;
+        u64::from(RECORD_HEADER_BYTES) + (FOOTER_SUMMARY_BYTES + lists) as u64
     }
 
     /// The value of the footer record.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value =
-            Vec::with_capacity(FOOTER_SUMMARY_BYTES + self.entries.len() * FOOTER_ENTRY_BYTES);
+        let mut value = Vec::with_capacity(
+            FOOTER_SUMMARY_BYTES
+                + self.entries.len() * FOOTER_ENTRY_BYTES
+                + self.values.len() * FOOTER_VALUE_BYTES,
+        );
         value.put_u64_le(self.last_death.0);
         value.put_u64_le(self.needed_until.0);
         value.put_u32_le(
             u32::try_from(self.entries.len()).expect("a segment has fewer records than bytes"),
         );
-        value.put_u32_le(0);
+        value.put_u32_le(
+            u32::try_from(self.values.len()).expect("a segment has fewer records than bytes"),
+        );
         for entry in &self.entries {
             let tombstone = if entry.is_tombstone { TOMBSTONE_BIT } else { 0 };
             value.put_u64_le(entry.key_hash);
             value.put_u32_le(entry.offset);
             value.put_u32_le(entry.bytes | tombstone);
+        }
+        for of_file in &self.values {
+            value.put_u64_le(of_file.number);
+            value.put_u32_le(of_file.offset);
+            value.put_u32_le(0);
+            value.put_u64_le(of_file.dies_at.0);
         }
         value
     }
@@ -82,11 +120,13 @@ impl Contents {
     /// What a footer's value says, if it is consistent and every record lies before `end`.
     pub(super) fn parse(value: &[u8], end: u32) -> Option<Self> {
         let summary = value.get(..FOOTER_SUMMARY_BYTES)?;
-        let entries = &value[FOOTER_SUMMARY_BYTES..];
-        let count = u32_at(summary, 16) as usize;
-        if entries.len() != count.checked_mul(FOOTER_ENTRY_BYTES)? {
+        let entries_bytes = (u32_at(summary, 16) as usize).checked_mul(FOOTER_ENTRY_BYTES)?;
+        let values_bytes = (u32_at(summary, 20) as usize).checked_mul(FOOTER_VALUE_BYTES)?;
+        let lists = &value[FOOTER_SUMMARY_BYTES..];
+        if lists.len() != entries_bytes.checked_add(values_bytes)? {
             return None;
         }
+        let (entries, values) = lists.split_at(entries_bytes);
         let entries: Vec<_> = entries
             .chunks_exact(FOOTER_ENTRY_BYTES)
             .map(|entry| FooterEntry {
@@ -99,10 +139,22 @@ impl Contents {
         let within = |entry: &FooterEntry| {
             u64::from(entry.offset) + u64::from(entry.bytes) <= u64::from(end)
         };
-        entries.iter().all(within).then_some(Self {
+        let values: Vec<_> = values
+            .chunks_exact(FOOTER_VALUE_BYTES)
+            .map(|of_file| FooterValue {
+                number: u64_at(of_file, 0),
+                offset: u32_at(of_file, 8),
+                dies_at: Until(u64_at(of_file, 16)),
+            })
+            .collect();
+        let mut puts = entries.iter().filter(|entry| !entry.is_tombstone);
+        let is_put = |of_file: &FooterValue| puts.any(|entry| entry.offset == of_file.offset);
+        let is_consistent = entries.iter().all(within) && values.iter().all(is_put);
+        is_consistent.then_some(Self {
             last_death: Until(u64_at(summary, 0)),
             needed_until: Until(u64_at(summary, 8)),
             entries,
+            values,
         })
     }
 }
@@ -112,7 +164,9 @@ mod tests {
     use milena_cluster::key::EntryKey;
     use proptest::prelude::*;
 
+    use super::super::value_file::Shape;
     use super::*;
+    use crate::store::Entry;
 
     fn contents() -> Contents {
         let key = EntryKey::new("b", b"k").expect("within the limits");
@@ -129,8 +183,46 @@ mod tests {
         let contents = contents();
         let value = contents.encode();
         let record = u64::from(RECORD_HEADER_BYTES) + value.len() as u64;
-        assert_eq!(contents.footer_bytes(0), record);
+        assert_eq!(contents.footer_bytes(0, 0), record);
         assert_eq!(Contents::parse(&value, 172), Some(contents));
+    }
+
+    /// A put in a file of its own, at this offset of this segment.
+    fn put_in_file(contents: &mut Contents, offset: u32) {
+        let key = EntryKey::new("b", b"k").expect("within the limits");
+        let reference = Reference {
+            number: 0xab,
+            shape: Shape::new(9, 4_096).expect("a short value"),
+            table_crc: 1,
+        };
+        let entry = Entry::new(reference.encode().into());
+        let head = Head::of_put_in_file(&key, &entry).expect("a short reference");
+        contents.add(&head, 5, offset, 78);
+        contents.add_value(&head, offset, reference);
+    }
+
+    #[test]
+    fn lists_the_value_files_of_its_records() {
+        let mut contents = contents();
+        let bytes = contents.footer_bytes(2, 2);
+        put_in_file(&mut contents, 172);
+        put_in_file(&mut contents, 250);
+        assert_eq!(contents.footer_bytes(0, 0), bytes);
+        let mut pinned = b"\xab\0\0\0\0\0\0\0\xac\0\0\0\0\0\0\0".to_vec();
+        pinned.extend([0xff; 8]);
+        let value = contents.encode();
+        assert_eq!(value[24 + 16 * 4..][..24], pinned);
+        assert_eq!(Contents::parse(&value, 328), Some(contents));
+    }
+
+    #[test]
+    fn a_value_file_of_no_put_makes_it_invalid() {
+        for offset in [64, 300] {
+            let mut contents = contents();
+            put_in_file(&mut contents, 172);
+            contents.values[0].offset = offset;
+            assert_eq!(Contents::parse(&contents.encode(), 328), None);
+        }
     }
 
     #[test]
@@ -153,10 +245,11 @@ mod tests {
         fn any_bytes_are_parsed_without_a_panic(
             mut value in prop::collection::vec(any::<u8>(), 0..120),
             count in 0..6_u8,
+            values in 0..3_u8,
         ) {
             Contents::parse(&value, u32::MAX);
-            if let Some(at) = value.get_mut(16..20) {
-                at.copy_from_slice(&[count, 0, 0, 0]);
+            if let Some(at) = value.get_mut(16..24) {
+                at.copy_from_slice(&[count, 0, 0, 0, values, 0, 0, 0]);
             }
             Contents::parse(&value, u32::MAX);
         }

@@ -111,7 +111,10 @@ impl Dropped {
 #[cfg(test)]
 mod tests {
     use super::super::index::Candidate;
+    use std::sync::Arc;
+
     use super::super::planted::Planted;
+    use super::super::tests::memory_files::MemoryFiles;
     use super::*;
 
     const RECORDS: u32 = 10_000;
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn all_of_a_segment_and_nothing_else_is_forgotten_in_steps() {
         for is_listed in [true, false] {
-            let shared = Shared::new(Planted::default());
+            let shared = Shared::new(Planted::default(), Arc::new(MemoryFiles::default()));
             let (dropped, kept) = (SegmentId(1), SegmentId(2));
             let records = indexed(&shared, dropped);
             indexed(&shared, kept);
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_was_replaced_meanwhile_stays() {
-        let shared = Shared::new(Planted::default());
+        let shared = Shared::new(Planted::default(), Arc::new(MemoryFiles::default()));
         let records = indexed(&shared, SegmentId(1));
         let old = Location {
             segment: SegmentId(1),

@@ -12,6 +12,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::format::SegmentId;
 
@@ -152,6 +153,21 @@ impl Index {
         None
     }
 
+    /// Adds a slot if there is none yet of a key that may be the same: `false` if there is.
+    pub(super) fn insert_first(&self, hash: u64, new: Candidate) -> bool {
+        let mut shard = self.shard(hash);
+        let (tag, slot) = (tag_of(hash), Slot::new(hash, new));
+        let entry = shard
+            .slots
+            .entry(spread(tag), |slot| slot.tag == tag, |slot| spread(slot.tag));
+        let Entry::Vacant(vacant) = entry else {
+            return false;
+        };
+        vacant.insert(slot);
+        shard.entries += u64::from(!new.is_retired);
+        true
+    }
+
     /// Says that the record at `location` was read.
     pub(super) fn mark_hot(&self, hash: u64, location: Location) {
         if let Some(found) = self.shard(hash).find(hash, location) {
@@ -282,6 +298,17 @@ mod tests {
         let found = index.candidates(7);
         assert!(found.len() == 2 && found.contains(&at(1, 64)) && found.contains(&at(2, 64)));
         assert!(index.candidates(8).is_empty());
+    }
+
+    #[test]
+    fn the_first_of_a_hash_is_added_and_a_second_is_not() {
+        let index = Index::new();
+        assert!(index.insert_first(7, at(2, 64)));
+        assert!(!index.insert_first(7, at(1, 64)));
+        assert_eq!(index.candidates(7), [at(2, 64)]);
+        assert_eq!(index.entries(), 1);
+        assert!(index.insert_first(8, Candidate::new(at(1, 64).location, true)));
+        assert_eq!(index.entries(), 1);
     }
 
     #[test]

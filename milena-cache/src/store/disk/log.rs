@@ -6,7 +6,8 @@
 //! of the index is the order of the log; the files never pass `max_bytes`, because room is made before
 //! a segment is opened; nothing in a segment is acknowledged before the manifest lists the segment.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
 use tokio::time::Instant;
 
+use super::closer::Closer;
 use super::config::{DiskConfig, DiskSync};
 use super::files::{Files, is_lack_of_descriptors, is_lack_of_space};
 use super::footer::Contents;
@@ -23,10 +25,13 @@ use super::index::{Candidate, Location};
 use super::observer::Observer;
 use super::planted::Bug;
 use super::record::{Head, Kind};
+use super::reservation::Era;
 use super::seal::Sealed;
 use super::segment::{Segment, file_name, padding};
 use super::shared::{Counters, Shared};
 use super::spares::Spares;
+use super::value_file::Reference;
+use super::value_files::{Appended, ValueFiles};
 
 /// What the log is made of and by; stays the same when the store starts again.
 #[derive(Clone)]
@@ -63,6 +68,14 @@ pub(super) struct Record<'a> {
     pub(super) superseded: Option<Location>,
 }
 
+impl Record<'_> {
+    /// What it refers to, if its value is in a file of its own.
+    fn reference(&self) -> Option<Reference> {
+        let in_file = self.head.is_in_file.then_some(self.value)?;
+        Reference::parse(in_file)
+    }
+}
+
 /// See the file's head.
 pub(super) struct Log {
     pub(super) site: Site,
@@ -83,6 +96,21 @@ pub(super) struct Log {
     /// What the next segments are written into.
     pub(super) spares: Spares,
     pub(super) active: Option<Active>,
+    pub(super) values: ValueFiles,
+    /// Of value files found at opening, the newest of the segments not read yet that refers to each. Only
+    /// found out if one of these is dropped.
+    pub(super) unread_values: Option<HashMap<u64, SegmentId>>,
+    pub(super) closer: Closer,
+    /// How many segments the manifest lists, as it was written last.
+    pub(super) listed: Cell<usize>,
+    /// Over once nothing may be added any more.
+    pub(super) era: Arc<Era>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.era.end();
+    }
 }
 
 /// The segment that is being written.
@@ -117,6 +145,11 @@ impl Log {
             forgetting: Forgetting::default(),
             spares: Spares::default(),
             active: None,
+            values: ValueFiles::new(next_segment),
+            unread_values: None,
+            closer: Closer::default(),
+            listed: Cell::new(0),
+            era: Arc::default(),
         }
     }
 
@@ -142,6 +175,8 @@ impl Log {
         }
         if in_the_way > 0 {
             self.spares.leave(self.site.files.as_ref(), 0)?;
+            while self.remove_a_value_file()? {}
+            self.closer.wait();
         }
         let again = self.append_until_failure(&mut rest);
         if again.is_err() {
@@ -151,17 +186,24 @@ impl Log {
         again
     }
 
-    /// Whether a put whose record has this length is taken: it has to fit into a segment of its own.
-    pub(super) fn takes_put(&self, record_bytes: u64) -> bool {
-        let alone = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1);
-        let fits = alone + record_bytes <= u64::from(self.site.config.segment_bytes);
-        fits && !self.is_short_of_space
-    }
-
     /// The segment that is being written, and the length of its file.
     pub(super) fn active(&self) -> Option<(SegmentId, u64)> {
         let active = self.active.as_ref()?;
         Some((active.segment.id, active.file_bytes))
+    }
+
+    /// Ends the segment that is being written, and begins another one.
+    ///
+    /// # Errors
+    /// When none can be begun. Nothing is lost by it.
+    pub(super) fn begin_segment(&mut self) -> io::Result<()> {
+        self.seal_active();
+        let opened = self.open_segment();
+        if opened.is_err() {
+            // As above.
+            self.abandon_active();
+        }
+        opened
     }
 
     fn append_until_failure(&mut self, rest: &mut &[Record<'_>]) -> io::Result<()> {
@@ -183,14 +225,25 @@ impl Log {
     }
 
     /// How many of `records` the active segment takes, its footer included.
-    fn fitting(&self, records: &[Record<'_>]) -> usize {
+    pub(super) fn fitting(&self, records: &[Record<'_>]) -> usize {
         let Some(active) = &self.active else { return 0 };
+        let segment_bytes = u64::from(self.site.config.segment_bytes);
         let mut end = u64::from(active.end);
         let mut fitting = 0;
+        let mut references = 0;
+        let mut referred_bytes = self.values.bytes_of(active.segment.id);
         for record in records {
+            if let Some(reference) = record.reference() {
+                // Not all in one segment: they go when it goes.
+                if referred_bytes >= segment_bytes {
+                    break;
+                }
+                referred_bytes += reference.shape.file_bytes();
+                references += 1;
+            }
             end += record.head.record_bytes();
-            let with_footer = end + active.contents.footer_bytes(fitting + 1);
-            if with_footer > u64::from(self.site.config.segment_bytes) {
+            let with_footer = end + active.contents.footer_bytes(fitting + 1, references);
+            if with_footer > segment_bytes {
                 break;
             }
             fitting += 1;
@@ -240,9 +293,12 @@ impl Log {
         active.end = end;
         for (record, offset) in records.iter().zip(offsets) {
             let bytes = record_bytes(record);
-            active
-                .contents
-                .add(&record.head, record.key_hash, offset, bytes);
+            let contents = &mut active.contents;
+            contents.add(&record.head, record.key_hash, offset, bytes);
+            let reference = record.reference();
+            if let Some(reference) = reference {
+                contents.add_value(&record.head, offset, reference);
+            }
             let location = Location {
                 segment: active.segment.id,
                 offset,
@@ -250,8 +306,17 @@ impl Log {
             };
             let new = Candidate::new(location, record.head.kind == Kind::Tombstone);
             active.live_bytes += new.live_bytes();
+            let appended = Appended {
+                key_hash: record.key_hash,
+                location,
+                dies_at: record.head.dies_at(),
+                reference,
+            };
             let index = &self.site.shared.index;
-            let Some(old) = index.insert(record.key_hash, new, record.superseded) else {
+            let replaced = index.insert(record.key_hash, new, record.superseded);
+            // Only now: a reader that misses the old file finds the new record.
+            self.values.append(&appended, record.superseded);
+            let Some(old) = replaced else {
                 continue;
             };
             let id = old.location.segment;
@@ -276,24 +341,31 @@ impl Log {
         let (store_id, bytes_max) = (self.store_id, config.segment_bytes);
         let spare = self.spares.take();
         let file_bytes = spare.as_ref().map_or(0, |spare| spare.bytes);
+        let spare_name = spare.as_ref().map(|spare| spare.name.clone());
+        let durable = self.site.is_durable();
         let segment = match spare {
             None => Segment::create(files.as_ref(), store_id, id, bytes_max),
             Some(spare) => {
-                let durable = self.site.is_durable();
                 Segment::create_in(spare, files.as_ref(), store_id, id, bytes_max, durable)
             }
         };
+        let segment = segment.and_then(|segment| {
+            if durable {
+                segment.file.sync()?;
+                files.sync_names()?;
+            }
+            Ok(segment)
+        });
         let segment = match segment {
             Ok(segment) => Arc::new(segment),
             Err(error) => {
-                files.remove(&file_name(id))?;
+                // It is no longer counted, whatever it is called.
+                for name in spare_name.into_iter().chain([file_name(id)]) {
+                    files.remove(&name)?;
+                }
                 return Err(error);
             }
         };
-        if self.site.is_durable() {
-            segment.file.sync()?;
-            files.sync_names()?;
-        }
         self.site.shared.segments.insert(Arc::clone(&segment));
         self.active = Some(Active {
             segment,

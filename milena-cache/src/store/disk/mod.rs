@@ -12,6 +12,7 @@
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
 mod carry;
+mod closer;
 mod config;
 mod directory;
 pub mod examine;
@@ -22,6 +23,7 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod index;
+mod large;
 mod lock;
 mod log;
 mod manifest;
@@ -32,7 +34,9 @@ mod planted;
 mod reclaim;
 mod record;
 mod recover;
+mod reservation;
 mod retention;
+mod room;
 mod scan;
 mod seal;
 mod segment;
@@ -41,13 +45,18 @@ mod space;
 mod spares;
 #[cfg(test)]
 mod tests;
+mod value_file;
+mod value_files;
+mod value_lookup;
+mod value_read;
+mod value_room;
+mod value_write;
 mod writer;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use milena_cluster::key::EntryKey;
@@ -58,16 +67,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{DiskConfig, DiskSync, boot_id};
+pub use large::{ValueMetadata, ValueStream, ValueWriter};
 pub use observer::Observer;
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
 use directory::Directory;
+use files::Files;
 use lock::Lock;
 use log::Site;
 use plan::Write;
 use planted::Planted;
 use shared::Shared;
+use value_room::ValueRoom;
 use writer::{Command, Queued, Writer};
 
 /// The memory that queued writes may take; whoever comes then waits. One larger write goes alone.
@@ -109,6 +121,9 @@ pub struct DiskStore {
     commands: Option<mpsc::UnboundedSender<Command>>,
     /// What bounds the queue.
     room: Arc<Semaphore>,
+    /// What bounds the large values on their way.
+    value_room: ValueRoom,
+    config: Arc<DiskConfig>,
     writer: Option<thread::JoinHandle<()>>,
     maintenance: TaskTracker,
     stop: CancellationToken,
@@ -139,13 +154,14 @@ impl DiskStore {
         let path = config.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let files = Directory::new(config.path.clone()).map_err(|e| in_path(&config, e))?;
+            let files: Arc<dyn Files> = Arc::new(files);
             let lock = Lock::take(&config)?;
             let site = Site {
-                files: Arc::new(files),
+                files: Arc::clone(&files),
                 config: Arc::new(config),
                 clock,
                 observer,
-                shared: Arc::new(Shared::new(Planted::default())),
+                shared: Arc::new(Shared::new(Planted::default(), files)),
                 key_hash: EntryKey::hash64,
             };
             Parts::open(site, Some(lock))
@@ -170,11 +186,14 @@ impl DiskStore {
     fn start(parts: Parts) -> Arc<Self> {
         // Weak: the writer ends when the store is dropped.
         let commands = parts.commands.downgrade();
+        let maintenance_every = parts.config.maintenance_every;
         let store = Self {
             shared: parts.shared,
             clock: parts.clock,
             key_hash: parts.key_hash,
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
+            value_room: ValueRoom::new(parts.config.value_file_bytes_max()),
+            config: parts.config,
             writer: Some(parts.writer),
             maintenance: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -188,7 +207,7 @@ impl DiskStore {
                     drop(commands);
                     // An error: the writer has ended, and so does this, at the next turn.
                     let _ = done.await;
-                    tokio::time::sleep(parts.maintenance_every).await;
+                    tokio::time::sleep(maintenance_every).await;
                 }
             };
             stop.run_until_cancelled(upkeep).await;
@@ -249,6 +268,10 @@ impl Store for DiskStore {
 
     async fn put(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<Version> {
         let version = entry.version.clone();
+        if !self.takes_in_record(key, &version, entry.value.len() as u64) {
+            self.put_large(key, entry, deadline).await?;
+            return Ok(version);
+        }
         let write = Write::put(key, (self.key_hash)(key), entry);
         self.write(write, deadline).await?;
         Ok(version)
@@ -299,7 +322,7 @@ struct Parts {
     key_hash: fn(&EntryKey) -> u64,
     commands: mpsc::UnboundedSender<Command>,
     writer: thread::JoinHandle<()>,
-    maintenance_every: Duration,
+    config: Arc<DiskConfig>,
 }
 
 impl Parts {
@@ -326,7 +349,7 @@ impl Parts {
             key_hash,
             commands,
             writer: writer.map_err(|e| in_path(&config, e))?,
-            maintenance_every: config.maintenance_every,
+            config,
         })
     }
 }

@@ -15,6 +15,7 @@ use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
 use super::spares::{self, Spares};
+use super::value_file::{is_temporary, number_of};
 
 /// The lock file's name. It is not counted: it stays empty.
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -43,7 +44,11 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         site.files.remove(&file_name(*id))?;
     }
     site.files.remove(manifest::TEMPORARY_NAME)?;
+    for (name, _) in found.iter().filter(|(name, _)| is_temporary(name)) {
+        site.files.remove(name)?;
+    }
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
+    let listed = manifest.segments.len();
     // What is missing at the oldest end was dropped for space just before the store stopped.
     let oldest_first = manifest.segments.into_iter();
     let oldest_first = oldest_first.skip_while(|(id, _)| !segments.contains_key(id));
@@ -52,12 +57,16 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         .collect();
     let newest_first = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
+    log.listed.set(listed);
+    for (name, bytes) in &found {
+        if let Some(number) = number_of(name) {
+            log.values.find(number, *bytes);
+        }
+    }
     let Site { files, config, .. } = &log.site;
     let left = config.max_bytes.saturating_sub(log.bytes_with(0, 0));
     log.spares = Spares::adopt(files.as_ref(), &found, config.segment_bytes, left)?;
-    while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
-        log.evict_oldest()?;
-    }
+    log.keep_to_limit()?;
     say_open_in_any_case(&mut log)?;
     log.publish_bytes();
     log.look_at_free_space();
@@ -68,9 +77,10 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
 fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
     loop {
         match log.say_open() {
-            Err(error) if is_lack_of_space(&error) && !log.sealed.is_empty() => {
-                tracing::warn!(%error, "the disk store drops its oldest segment to be opened");
-                log.evict_oldest()?;
+            Err(error) if is_lack_of_space(&error) && log.drop_something()? => {
+                tracing::warn!(%error, "the disk store drops its oldest values to be opened");
+                while log.remove_a_value_file()? {}
+                log.closer.wait();
                 log.spares.leave(log.site.files.as_ref(), 0)?;
             }
             other => return other,
@@ -97,9 +107,7 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
 }
 
 fn warn_of_foreign(found: &[(String, u64)]) {
-    let own = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
     let names = found.iter().map(|(name, _)| name.as_str());
-    let is_own = |name: &&str| id_of(name).is_some() || spares::is_name(name) || own.contains(name);
     let foreign = names.filter(|name| !is_own(name));
     let foreign: Vec<_> = foreign.collect();
     if !foreign.is_empty() {
@@ -108,6 +116,20 @@ fn warn_of_foreign(found: &[(String, u64)]) {
             "the disk store's directory has files that are not its own"
         );
     }
+}
+
+/// Whether a file of this name belongs to a store.
+pub(super) fn is_own(name: &str) -> bool {
+    let fixed = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
+    fixed.contains(&name) || is_of_log(name)
+}
+
+/// Whether a file of this name holds a part of the log.
+fn is_of_log(name: &str) -> bool {
+    id_of(name).is_some()
+        || spares::is_name(name)
+        || number_of(name).is_some()
+        || is_temporary(name)
 }
 
 /// A store with nothing in it, whatever was there.
@@ -128,7 +150,7 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
     site.files.remove(manifest::NAME)?;
     site.files.remove(manifest::TEMPORARY_NAME)?;
     for (name, _) in site.files.list()? {
-        if id_of(&name).is_some() || spares::is_name(&name) {
+        if is_of_log(&name) {
             site.files.remove(&name)?;
         }
     }

@@ -10,6 +10,7 @@ use super::index::Location;
 use super::log::{Log, Record};
 use super::planted::Bug;
 use super::record::{Head, Kind, Name};
+use super::reservation::Reservation;
 use crate::store::Entry;
 
 /// A put or delete on its way to the log.
@@ -18,6 +19,8 @@ pub(super) struct Write {
     pub(super) key_hash: u64,
     /// What is put, and the head of its record; `None` deletes.
     pub(super) put: Option<(Head, Entry)>,
+    /// What holds the file of the value, if it is in a file of its own, until the record is written.
+    pub(super) value_file: Option<Reservation>,
 }
 
 impl Write {
@@ -28,6 +31,23 @@ impl Write {
             key_hash,
             // A value whose length does not even fit into a head is declined like one over a segment.
             put: head.map(|head| (head, entry)),
+            value_file: None,
+        }
+    }
+
+    /// A put of a value that has been written to a file of its own; that of `entry` is what refers to it.
+    pub(super) fn put_in_file(
+        key: &EntryKey,
+        key_hash: u64,
+        entry: Entry,
+        value_file: Reservation,
+    ) -> Self {
+        let head = Head::of_put_in_file(key, &entry);
+        Self {
+            key: key.clone(),
+            key_hash,
+            put: head.map(|head| (head, entry)),
+            value_file: Some(value_file),
         }
     }
 
@@ -36,6 +56,7 @@ impl Write {
             key: key.clone(),
             key_hash,
             put: None,
+            value_file: None,
         }
     }
 

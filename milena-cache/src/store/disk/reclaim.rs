@@ -131,9 +131,15 @@ fn mostly_dead(log: &Log) -> Option<SegmentId> {
     }
     let sealed = log.sealed.iter();
     let candidates = sealed.filter(|(_, sealed)| {
-        sealed.lives.is_some_and(|lives| !lives.is_kept)
-            && sealed.live_bytes <= sealed.file_bytes / CARRIED_PART_MAX
+        let lives = sealed.lives;
+        lives.is_some_and(|lives| !lives.is_kept)
     });
-    let (id, _) = candidates.min_by_key(|(_, sealed)| sealed.live_bytes)?;
-    Some(*id)
+    let with_values = candidates.filter_map(|(id, sealed)| {
+        // Files of values that are dead are gone.
+        let values = log.values.bytes_of(*id);
+        let (live, all) = (sealed.live_bytes + values, sealed.file_bytes + values);
+        (live <= all / CARRIED_PART_MAX).then_some((*id, live))
+    });
+    let (id, _) = with_values.min_by_key(|(_, live)| *live)?;
+    Some(id)
 }

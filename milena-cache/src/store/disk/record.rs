@@ -8,6 +8,7 @@ use milena_cluster::key::{BUCKET_BYTES_MAX, EntryKey, KEY_BYTES_MAX};
 use milena_server::clock::UnixMillis;
 
 use super::format::{Place, Until, u16_at, u32_at, u64_at};
+use super::value_file::{REFERENCE_BYTES, Reference};
 use crate::store::{Entry, Version};
 
 /// The fixed part of a record.
@@ -20,6 +21,9 @@ pub(super) const SEQUENCE_AT: usize = 8;
 #[expect(clippy::cast_possible_truncation, reason = "three small constants")]
 pub(super) const HEAD_BYTES_MAX: u32 =
     RECORD_HEADER_BYTES + (BUCKET_BYTES_MAX + KEY_BYTES_MAX + Version::BYTES_MAX) as u32;
+
+/// The flag of a put whose value is in a file of its own.
+const IN_FILE_FLAG: u8 = 4;
 
 /// What a record is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) kind: Kind,
+    /// The value is in a file of its own, and the record holds a reference to it.
+    pub(super) is_in_file: bool,
     pub(super) expires_at: Option<UnixMillis>,
     pub(super) fresh_until: Option<UnixMillis>,
     pub(super) needed_until: Until,
@@ -80,6 +86,20 @@ impl Head {
         )
     }
 
+    /// As [`Head::of_put`], of an entry whose value is a reference.
+    pub(super) fn of_put_in_file(key: &EntryKey, entry: &Entry) -> Option<Self> {
+        Some(Self {
+            is_in_file: true,
+            ..Self::of_put(key, entry)?
+        })
+    }
+
+    /// The length of the record that a put of a value of this length would make.
+    pub(super) fn put_record_bytes(key: &EntryKey, version: &Version, value_bytes: u64) -> u64 {
+        let names = key.as_bytes().len() - 1 + version.as_bytes().len();
+        u64::from(RECORD_HEADER_BYTES) + names as u64 + value_bytes
+    }
+
     pub(super) fn of_tombstone(key: &EntryKey) -> Self {
         let key_bytes =
             u16::try_from(key.key().len()).expect("a key has at most KEY_BYTES_MAX bytes");
@@ -93,6 +113,7 @@ impl Head {
     pub(super) fn of_footer(value: &[u8]) -> Self {
         Self {
             kind: Kind::Footer,
+            is_in_file: false,
             expires_at: None,
             fresh_until: None,
             needed_until: Until::PAST,
@@ -144,7 +165,7 @@ impl Head {
         buffer.put_u8(self.bucket_bytes);
         buffer.put_u8(self.version_bytes);
         buffer.put_u8(self.kind.code());
-        buffer.put_u8(0);
+        buffer.put_u8(if self.is_in_file { IN_FILE_FLAG } else { 0 });
         buffer.put_u16_le(0);
         for name in names {
             buffer.put_slice(name);
@@ -160,7 +181,9 @@ impl Head {
         let covered = bytes.get(4..head.bytes() as usize)?;
         let intact = place.crc(covered) == u32_at(bytes, 0)
             && u64_at(bytes, SEQUENCE_AT) == place.sequence()
-            && bytes[49..52] == [0; 3];
+            && matches!(bytes[49], 0 | IN_FILE_FLAG)
+            && (!head.is_in_file || head.is_of_reference())
+            && bytes[50..52] == [0; 2];
         intact.then_some(head)
     }
 
@@ -169,6 +192,7 @@ impl Head {
         let fixed = bytes.get(..RECORD_HEADER_BYTES as usize)?;
         let head = Self {
             kind: Kind::from_code(fixed[48])?,
+            is_in_file: fixed[49] == IN_FILE_FLAG,
             expires_at: decode_moment(u64_at(fixed, 16)),
             fresh_until: decode_moment(u64_at(fixed, 24)),
             needed_until: Until(u64_at(fixed, 32)),
@@ -203,6 +227,21 @@ impl Head {
         }
     }
 
+    fn is_of_reference(&self) -> bool {
+        self.kind == Kind::Put && self.value_bytes == REFERENCE_BYTES
+    }
+
+    /// What the value in `record` refers to, if this is the head of a put whose value is in a file of its
+    /// own, and what it holds instead is whole and undamaged.
+    pub(super) fn reference(&self, record: &[u8]) -> Option<Reference> {
+        if !self.is_in_file {
+            return None;
+        }
+        let value_at = self.bytes() as usize;
+        let value = record.get(value_at..value_at + self.value_bytes as usize)?;
+        Reference::parse(value).filter(|_| self.is_value(value))
+    }
+
     /// The tombstone that hides what this record hides.
     pub(super) fn to_tombstone(&self) -> Self {
         Self {
@@ -219,7 +258,7 @@ impl Head {
     }
 
     /// The entry of `record`, which starts with this head, if the value is whole and undamaged. The
-    /// value is a slice of `record`, not a copy.
+    /// value is a slice of `record`, not a copy; if it is in a file of its own, the reference to it.
     pub(super) fn entry(&self, record: &Bytes) -> Option<Entry> {
         let entry = self.unverified_entry(record);
         self.is_value(&entry.value).then_some(entry)

@@ -105,9 +105,13 @@ impl Recovery {
         if let Some((segment, mut entries)) = self.current.take().filter(is_left) {
             let next = entries.len().saturating_sub(ENTRIES_PER_STEP);
             let next = entries.drain(next..).rev();
-            let live_bytes: u64 = next
-                .map(|entry| index_unless_newer(log, &segment, entry))
-                .sum();
+            let mut live_bytes = 0;
+            for entry in next {
+                match index_unless_newer(log, &segment, entry) {
+                    Some(bytes) => live_bytes += bytes,
+                    None => log.values.forget_record(segment.id, entry.offset),
+                }
+            }
             if let Some(sealed) = log.sealed.get_mut(&segment.id) {
                 sealed.live_bytes += live_bytes;
             }
@@ -118,6 +122,8 @@ impl Recovery {
         }
         let Some(id) = self.newest_first.pop_front() else {
             log.is_read = true;
+            log.values.forget_all_unclaimed();
+            log.unread_values = None;
             return Ok(true);
         };
         // One that has been dropped for space since, and with it all that are older.
@@ -177,7 +183,7 @@ impl Recovery {
                     return damaged("a record is damaged, and there is no footer");
                 }
                 sealed.end = Some(found.end);
-                let with_footer = u64::from(found.end) + found.contents.footer_bytes(0);
+                let with_footer = u64::from(found.end) + found.contents.footer_bytes(0, 0);
                 // Up to now what a segment may take was counted; this one may have been made with more.
                 if with_footer <= sealed.file_bytes
                     && let Err(error) = write_footer(&segment, found.end, &found.contents)
@@ -189,6 +195,7 @@ impl Recovery {
             }
         };
         sealed.lives = Some(Lives::of(&contents));
+        log.values.claim_all(id, &contents);
         log.publish_bytes();
         Ok((Arc::new(segment), contents))
     }
@@ -207,8 +214,8 @@ fn drop_with_all_older(log: &mut Log, id: SegmentId, why: &str) -> io::Result<()
     log.remove_unlisted(&dropped, Reason::Distrusted)
 }
 
-/// Indexes the record if no newer one of its key is; gives its bytes if it is to be served.
-fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> u64 {
+/// Indexes the record and gives its bytes if it is to be served; `None` if a newer one of its key is indexed.
+fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> Option<u64> {
     let shared = &log.site.shared;
     let location = Location {
         segment: segment.id,
@@ -216,6 +223,11 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> u64 {
         bytes: entry.bytes,
     };
     let new = |is_retired| Candidate::new(location, is_retired);
+    // Most records are the only ones of their keys.
+    let alone = new(entry.is_tombstone);
+    if shared.index.insert_first(entry.key_hash, alone) {
+        return Some(alone.live_bytes());
+    }
     let newer = shared.index.candidates(entry.key_hash).into_iter();
     let newer = newer.filter_map(|newer| {
         let segment = shared.segments.find(newer.location.segment)?;
@@ -223,21 +235,22 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> u64 {
     });
     let newer: Vec<_> = newer.collect();
     if newer.is_empty() {
-        let new = new(entry.is_tombstone);
-        shared.index.insert(entry.key_hash, new, None);
-        return new.live_bytes();
+        shared.index.insert(entry.key_hash, alone, None);
+        return Some(alone.live_bytes());
     }
     let Some((head, record)) = segment.head_at(location) else {
         // Of some key of this hash: it has to hide what is older of all of them.
         Counters::add(&shared.counters.damaged, 1);
         segment.log_damage("a record's head");
         shared.index.insert(entry.key_hash, new(true), None);
-        return 0;
+        return Some(0);
     };
     let mut is_shadowed = entry.is_tombstone;
     for (segment, location) in newer {
         match segment.head_at(location) {
-            Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => return 0,
+            Some((newer_head, newer)) if newer_head.name(&newer) == head.name(&record) => {
+                return None;
+            }
             Some(_) => {}
             // It may be of the same key.
             None => is_shadowed = true,
@@ -245,5 +258,5 @@ fn index_unless_newer(log: &Log, segment: &Segment, entry: FooterEntry) -> u64 {
     }
     let new = new(is_shadowed);
     shared.index.insert(entry.key_hash, new, None);
-    new.live_bytes()
+    Some(new.live_bytes())
 }

@@ -59,6 +59,7 @@ impl Log {
     /// When its file is still there; nobody finds it all the same.
     fn drop_segment(&mut self, id: SegmentId, reason: Reason) -> io::Result<()> {
         let records = self.records_of(id);
+        self.forget_values_of_unread(id);
         let Some(sealed) = self.sealed.remove(&id) else {
             return Ok(());
         };
@@ -67,15 +68,21 @@ impl Log {
         if segment.is_some() {
             self.forgetting.add(id, records, reason);
         }
+        // Only now: who finds a record without its file takes that for damage if the segment is there.
+        self.values.forget_segment(id);
         self.discard(id, &sealed, segment)
     }
 
     /// Makes everything durable and says in the manifest that the store was closed.
     pub(super) fn close(&mut self) -> io::Result<()> {
+        self.era.end();
+        self.values.give_back_all();
+        while self.remove_a_value_file()? {}
         self.seal_active();
         for segment in self.site.shared.segments.all() {
             segment.file.sync()?;
         }
+        self.sync_values()?;
         self.site.files.sync_names()?;
         self.write_manifest(&[], true, true)
     }
@@ -108,7 +115,9 @@ impl Log {
             manifest::TEMPORARY_NAME,
             &manifest.encode(),
             durable,
-        )
+        )?;
+        self.listed.set(manifest.segments.len());
+        Ok(())
     }
 
     /// The bytes that count against the limit, with this much more in this many more segments.
@@ -117,7 +126,9 @@ impl Log {
         let active = self.active().map_or(0, |(_, file_bytes)| file_bytes);
         let spares = self.spares.bytes();
         let segments = self.sealed.len() + usize::from(self.active().is_some()) + more_segments;
-        sealed + active + spares + more_bytes + 2 * Manifest::file_bytes(segments)
+        let files = sealed + active + spares + self.values.bytes() + more_bytes;
+        // What was dropped since is still in the manifest that is there.
+        files + 2 * Manifest::file_bytes(segments.max(self.listed.get()))
     }
 
     /// Whether the next segment can be opened only if something is dropped.
@@ -134,7 +145,9 @@ impl Log {
         while self.needs_room(0, self.spares.next_bytes()) {
             // A second spare is of less use than what is stored.
             self.spares.leave(self.site.files.as_ref(), 1)?;
-            self.evict_oldest()?;
+            if !self.drop_something()? {
+                return Err(io::Error::other("there is no room for a segment"));
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Reading a segment's records one after the other, where there is no footer to say what they are.
 //!
-//! Reads and verifies heads, and the value of the last record at most: another damaged value is found when it
-//! is asked for.
+//! Reads and verifies heads, references to value files, and the value of the last record at most: another
+//! damaged value is found when it is asked for.
 
 use std::io;
 
@@ -12,6 +12,7 @@ use super::format::SEGMENT_HEADER_BYTES;
 use super::index::Location;
 use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES, SEQUENCE_AT};
 use super::segment::Segment;
+use super::value_file::REFERENCE_BYTES;
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -57,6 +58,9 @@ pub(super) fn records(
             break false;
         };
         contents.add(&head, key_hash(&key), end, next - end);
+        if let Some(reference) = head.reference(bytes) {
+            contents.add_value(&head, end, reference);
+        }
         end = next;
     };
     if segment.is_reused {
@@ -90,6 +94,10 @@ fn hide_torn_value(segment: &Segment, contents: &mut Contents) {
             .record_at(location)
             .is_some_and(|(head, record)| head.entry(&record).is_some());
         last.is_tombstone |= !is_whole;
+        let offset = last.offset;
+        contents
+            .values
+            .retain(|of_file| is_whole || of_file.offset != offset);
     }
 }
 
@@ -111,10 +119,11 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// What lies at `offset`: enough for any head, unless the limit comes before.
+    /// What lies at `offset`: enough for any head and a reference, unless the limit comes before.
     fn at(&mut self, offset: u32) -> io::Result<&[u8]> {
         let offset = u64::from(offset);
-        let needed = self.limit.min(offset + u64::from(HEAD_BYTES_MAX));
+        let most = u64::from(HEAD_BYTES_MAX + REFERENCE_BYTES);
+        let needed = self.limit.min(offset + most);
         if self.start + (self.bytes.len() as u64) < needed {
             let left = self.limit.saturating_sub(offset);
             let bytes = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));

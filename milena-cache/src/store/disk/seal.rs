@@ -54,7 +54,7 @@ impl Log {
             return;
         };
         // Counted before it is written, and whatever part of it is.
-        let with_footer = u64::from(active.end) + active.contents.footer_bytes(0);
+        let with_footer = u64::from(active.end) + active.contents.footer_bytes(0, 0);
         active.file_bytes = active.file_bytes.max(with_footer);
         self.publish_bytes();
         if let Some(active) = &self.active
@@ -62,7 +62,21 @@ impl Log {
         {
             tracing::warn!(%error, "the disk store could not write a segment's footer");
         }
+        self.cut_off_unused(with_footer);
         self.end_active(false);
+    }
+
+    /// A segment that is sealed early, because of the value files that go with it, does not keep all of a file
+    /// that it was written into.
+    fn cut_off_unused(&mut self, used_bytes: u64) {
+        let unused_min = u64::from(self.site.config.segment_bytes / 2);
+        if let Some(active) = &mut self.active
+            && active.file_bytes.saturating_sub(used_bytes) >= unused_min
+            // If it cannot be cut off, it counts on.
+            && active.segment.file.shorten(used_bytes).is_ok()
+        {
+            active.file_bytes = used_bytes;
+        }
     }
 
     /// Ends the active segment, which has failed, where its last acknowledged record ends.

@@ -57,6 +57,7 @@ const CACHED_RECORD_BYTES_MAX: u32 = 256 << 10;
 pub(super) struct Segment {
     pub(super) id: SegmentId,
     pub(super) file: Arc<dyn DataFile>,
+    pub(super) store_id: u64,
     /// Whether the file held something else before, as far as is known.
     pub(super) is_reused: bool,
     seed: Seed,
@@ -124,6 +125,7 @@ impl Segment {
         Self {
             id,
             file,
+            store_id,
             is_reused,
             seed: Seed::new(store_id, id),
             is_damage_logged: AtomicBool::new(false),

@@ -4,13 +4,14 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::UnixMillis;
 use tokio::sync::watch;
 
+use super::files::Files;
 use super::index::{Candidate, Index, Location};
 use super::planted::{Bug, Planted};
 use super::record::{Head, Kind, Name};
@@ -23,10 +24,27 @@ pub(super) struct Shared {
     pub(super) segments: Segments,
     pub(super) counters: Counters,
     pub(super) planted: Planted,
+    /// Where value files are.
+    pub(super) files: Arc<dyn Files>,
     /// Whether the whole log has been read since the store was opened.
     pub(super) recovered: watch::Sender<bool>,
     /// What keeps the store from doing all it should, if something does.
     trouble: Mutex<Option<String>>,
+}
+
+/// What a lookup found.
+pub(super) struct Found {
+    pub(super) entry: Entry,
+    /// If the value is in a file of its own, where its record is; the entry's value is then a reference.
+    pub(super) file: Option<InFile>,
+}
+
+/// The record of a value in a file of its own.
+#[derive(Clone)]
+pub(super) struct InFile {
+    pub(super) segment: Arc<Segment>,
+    pub(super) hash: u64,
+    pub(super) candidate: Candidate,
 }
 
 /// What [`StoreStats`] counts and the index does not know.
@@ -45,9 +63,10 @@ impl Counters {
 }
 
 impl Shared {
-    pub(super) fn new(planted: Planted) -> Self {
+    pub(super) fn new(planted: Planted, files: Arc<dyn Files>) -> Self {
         Self {
             planted,
+            files,
             index: Index::new(),
             segments: Segments::default(),
             counters: Counters::default(),
@@ -59,8 +78,18 @@ impl Shared {
     /// The entry of `key`, whose hash is `hash`, if there is one that may be served at `now`. Reads from
     /// the medium if it has to.
     pub(super) fn lookup(&self, key: &EntryKey, hash: u64, now: UnixMillis) -> Option<Entry> {
+        let (entry, value) = self.lookup_and_open(key, hash, now)?;
+        let Some(value) = value else {
+            return Some(entry);
+        };
+        let value = self.whole(&value)?;
+        Some(Entry { value, ..entry })
+    }
+
+    /// As [`Shared::lookup`], but a value in a file of its own is only found, and not read.
+    pub(super) fn find(&self, key: &EntryKey, hash: u64, now: UnixMillis) -> Option<Found> {
         let read = |segment: &Segment, location| Ok::<_, Infallible>(segment.record_at(location));
-        let Ok(found) = self.lookup_by(read, key, hash, now);
+        let Ok(found) = self.find_by(read, key, hash, now);
         found
     }
 
@@ -74,16 +103,19 @@ impl Shared {
         hash: u64,
         now: UnixMillis,
     ) -> Result<Option<Entry>, WouldWait> {
-        self.lookup_by(Segment::cached_record_at, key, hash, now)
+        match self.find_by(Segment::cached_record_at, key, hash, now)? {
+            Some(Found { file: Some(_), .. }) => Err(WouldWait),
+            found => Ok(found.map(|found| found.entry)),
+        }
     }
 
-    fn lookup_by<E>(
+    fn find_by<E>(
         &self,
         read: impl Fn(&Segment, Location) -> Result<Option<(Head, Bytes)>, E>,
         key: &EntryKey,
         hash: u64,
         now: UnixMillis,
-    ) -> Result<Option<Entry>, E> {
+    ) -> Result<Option<Found>, E> {
         let candidates = self.index.candidates(hash);
         let live = candidates.into_iter().filter(|found| !found.is_retired);
         for candidate in live {
@@ -111,7 +143,12 @@ impl Shared {
                 if !candidate.is_hot {
                     self.index.mark_hot(hash, candidate.location);
                 }
-                return Ok(Some(entry));
+                let file = head.is_in_file.then_some(InFile {
+                    segment,
+                    hash,
+                    candidate,
+                });
+                return Ok(Some(Found { entry, file }));
             }
             if self.index.retire(hash, candidate.location) {
                 Counters::add(&self.counters.expired, 1);

@@ -16,6 +16,7 @@ use super::open;
 use super::plan::{self, Write};
 use super::reclaim::Round;
 use super::recover::Recovery;
+use super::reservation::{Asked, GivenBack};
 use crate::error::{Cause, Error, Result};
 
 /// Writes that go out at once, at most.
@@ -31,6 +32,10 @@ const CARRY_BYTES_PER_UPKEEP: u64 = 64 << 20;
 pub(super) enum Command {
     /// Do this write, and say when it is done.
     Write(Box<Queued>),
+    /// Keep room for a large value, and make its file.
+    Reserve(Asked),
+    /// What was kept is no longer needed, or has become a record.
+    GiveBack(GivenBack),
     /// Reclaim what has expired; if the store is off, try to start again.
     Maintain(oneshot::Sender<()>),
     /// Make everything ready for a restart, and end.
@@ -60,15 +65,17 @@ impl Closed {
 
 /// See the file's head.
 pub(super) struct Writer {
-    site: Site,
-    state: State,
+    pub(super) site: Site,
+    pub(super) state: State,
     commands: UnboundedReceiver<Command>,
     /// Taken out of the queue, but not for the batch that was being collected.
     next: Option<Command>,
+    /// A value file that nothing needs could not be removed, and upkeep is to try again.
+    removals_fail: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one")]
-enum State {
+pub(super) enum State {
     On {
         log: Log,
         /// What is still to be read; `None` once all is.
@@ -92,6 +99,7 @@ impl Writer {
             },
             commands,
             next: None,
+            removals_fail: false,
         }
     }
 
@@ -100,6 +108,8 @@ impl Writer {
         while let Ok(command) = self.next_command() {
             match command {
                 Some(Command::Write(first)) => self.write_batch(*first),
+                Some(Command::Reserve(asked)) => self.reserve(asked),
+                Some(Command::GiveBack(given)) => self.take_back(given),
                 Some(Command::Maintain(done)) => self.maintain(done),
                 Some(Command::Close(done)) => {
                     let result = self.close();
@@ -137,7 +147,8 @@ impl Writer {
                 upkeep,
             } => {
                 let is_reading = recovery.as_ref().is_some_and(|left| !left.is_paused());
-                is_reading || upkeep.is_some() || !log.forgetting.is_done()
+                let is_removing = !self.removals_fail && log.values.next_doomed().is_some();
+                is_reading || is_removing || upkeep.is_some() || !log.forgetting.is_done()
             }
             State::Off { .. } => false,
         }
@@ -154,8 +165,13 @@ impl Writer {
         else {
             return;
         };
-        let is_reclaim = upkeep.is_some() || !log.forgetting.is_done();
+        let is_removing = !self.removals_fail && log.values.next_doomed().is_some();
+        let is_reclaim = upkeep.is_some() || is_removing || !log.forgetting.is_done();
         log.forgetting.step(&self.site.shared);
+        if is_removing && let Err(error) = log.remove_a_value_file() {
+            tracing::warn!(%error, "the disk store cannot remove a large value's file; it tries again");
+            self.removals_fail = true;
+        }
         if recovery.is_some() {
             self.recover_a_little();
         } else if upkeep.is_some() {
@@ -278,6 +294,7 @@ impl Writer {
         };
         for queued in batch {
             drop(queued.room);
+            drop(queued.write.value_file);
             // Who asked may have gone; the write was made all the same.
             let _ = queued.done.send(result.clone());
         }
@@ -299,7 +316,10 @@ impl Writer {
         }
     }
 
-    fn switch_off(&mut self, error: &io::Error) {
+    pub(super) fn switch_off(&mut self, error: &io::Error) {
+        if let State::On { log, .. } = &self.state {
+            log.era.end();
+        }
         tracing::error!(%error, "the disk store switches itself off");
         let shared = &self.site.shared;
         shared.set_trouble(Some(off_because(error)));
@@ -314,8 +334,10 @@ impl Writer {
 
     /// Starts a round of upkeep; `done` learns of its end.
     fn maintain(&mut self, done: oneshot::Sender<()>) {
+        self.removals_fail = false;
         if let State::On { log, .. } = &mut self.state {
             log.look_at_free_space();
+            log.expire_values();
         }
         match &mut self.state {
             State::On {

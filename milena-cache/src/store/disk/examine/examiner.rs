@@ -14,19 +14,20 @@ use super::{Examination, ManifestSummary};
 use crate::store::disk::config::DiskSync;
 use crate::store::disk::files::Files as _;
 use crate::store::disk::manifest::{self, Manifest};
-use crate::store::disk::open::LOCK_NAME;
+use crate::store::disk::open::is_own;
 use crate::store::disk::segment::{file_name, id_of};
-use crate::store::disk::spares;
 
 /// See the file's head.
 pub(super) struct Examiner {
     pub(super) files: ReadOnly,
     /// The directory's files and their sizes.
-    found: BTreeMap<String, u64>,
+    pub(super) found: BTreeMap<String, u64>,
     pub(super) now: UnixMillis,
     findings: Vec<Finding>,
     /// Hashes of the keys of which a newer record was seen.
     pub(super) seen: HashSet<u64>,
+    /// The numbers of the value files of the newest records.
+    pub(super) referred: HashSet<u64>,
     /// A node drops what is read now, because the log cannot be followed up to it.
     pub(super) is_log_lost: bool,
 }
@@ -39,6 +40,7 @@ impl Examiner {
             now,
             findings: Vec::new(),
             seen: HashSet::new(),
+            referred: HashSet::new(),
             is_log_lost: false,
         }
     }
@@ -77,6 +79,7 @@ impl Examiner {
                 self.note(manifest::NAME, Fault::PowerLost);
             }
             segments = self.examine_segments(&manifest, power_was_lost)?;
+            self.note_orphans();
             summary = Some(ManifestSummary {
                 version: manifest::VERSION,
                 store_id: manifest.store_id,
@@ -90,6 +93,7 @@ impl Examiner {
         Ok(Examination {
             manifest: summary,
             segments,
+            values: self.value_files(),
             findings: self.findings,
         })
     }
@@ -152,15 +156,11 @@ impl Examiner {
     }
 
     fn note_foreign(&mut self) {
-        let own = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
         let names: Vec<_> = self.found.keys().cloned().collect();
         for name in names {
             if name == manifest::TEMPORARY_NAME {
                 self.note(&name, Fault::ManifestTemporary);
-            } else if id_of(&name).is_none()
-                && !spares::is_name(&name)
-                && !own.contains(&name.as_str())
-            {
+            } else if !is_own(&name) {
                 self.note(&name, Fault::Foreign);
             }
         }

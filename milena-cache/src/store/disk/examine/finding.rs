@@ -58,6 +58,13 @@ pub enum Fault {
         /// Whose value it is.
         key: EntryKey,
     },
+    /// The file of a large value is not what was written, or not there.
+    ValueFile {
+        /// Whose value it is.
+        key: EntryKey,
+        /// What is wrong with it.
+        error: io::Error,
+    },
     /// The file ends within a record that was never acknowledged.
     TornTail {
         /// What is left of the record.
@@ -65,6 +72,10 @@ pub enum Fault {
     },
     /// A segment that the manifest does not list.
     Unlisted,
+    /// The file of a large value that no record refers to which a node would serve.
+    Orphan,
+    /// The file of a large value that was being written.
+    ValueTemporary,
     /// A manifest that was being written.
     ManifestTemporary,
     /// A file that is not the store's.
@@ -83,6 +94,8 @@ impl Fault {
                 | Self::DroppedForSpace
                 | Self::TornTail { .. }
                 | Self::Unlisted
+                | Self::Orphan
+                | Self::ValueTemporary
                 | Self::ManifestTemporary
                 | Self::Foreign
         )
@@ -144,6 +157,9 @@ impl fmt::Display for Fault {
                     "the value of {key:?} does not match its checksum; it is a miss"
                 )
             }
+            Self::ValueFile { key, error } => {
+                write!(f, "{error}; the value of {key:?} is a miss")
+            }
             Self::TornTail { bytes } => {
                 write!(
                     f,
@@ -151,7 +167,10 @@ impl fmt::Display for Fault {
                 )
             }
             Self::Unlisted => f.write_str("not listed in the manifest; a node will remove it"),
-            Self::ManifestTemporary => f.write_str("left by a crash; a node will remove it"),
+            Self::Orphan => f.write_str("no record refers to it; a node will remove it"),
+            Self::ManifestTemporary | Self::ValueTemporary => {
+                f.write_str("left by a crash; a node will remove it")
+            }
             Self::Foreign => f.write_str("not a file of the store; it is left alone"),
         }
     }

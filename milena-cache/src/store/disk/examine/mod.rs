@@ -8,6 +8,7 @@ mod examiner;
 mod finding;
 mod read_only;
 mod segment;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -18,6 +19,7 @@ use milena_server::clock::UnixMillis;
 
 pub use self::finding::{Fault, Finding};
 pub use self::segment::{FooterState, RecordCounts, SegmentSummary};
+pub use self::values::ValueFilesSummary;
 
 use self::examiner::Examiner;
 use self::read_only::ReadOnly;
@@ -60,6 +62,8 @@ pub struct Examination {
     pub manifest: Option<ManifestSummary>,
     /// The segments that the manifest lists, oldest first.
     pub segments: Vec<SegmentSummary>,
+    /// The files of large values.
+    pub values: ValueFilesSummary,
     /// What is damaged or strange, by file and then by offset.
     pub findings: Vec<Finding>,
 }
@@ -72,10 +76,11 @@ impl Examination {
             .filter(|finding| finding.fault.is_damage())
     }
 
-    /// The sizes of all segment files, in bytes.
+    /// The sizes of all segment and value files, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        let segments: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        segments + self.values.bytes
     }
 
     /// The records of all segments.

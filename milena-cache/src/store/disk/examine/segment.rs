@@ -7,6 +7,7 @@ use milena_cluster::key::EntryKey;
 
 use super::examiner::Examiner;
 use super::finding::Fault;
+use super::values::InFile;
 use crate::store::disk::footer::{Contents, FooterEntry};
 use crate::store::disk::format::{
     HeaderSays, SEGMENT_HEADER_BYTES, SegmentId, read_segment_header,
@@ -62,7 +63,7 @@ pub struct RecordCounts {
     pub superseded: u64,
     /// Deletions, and puts that a crash cut off.
     pub tombstones: u64,
-    /// Records whose head or value does not verify.
+    /// Records whose head or value does not verify, the file of a large value included.
     pub damaged: u64,
     /// Undamaged records that a node will drop, because newer ones were lost.
     pub dropped: u64,
@@ -192,8 +193,19 @@ impl Examiner {
                 Ok(_) if self.is_log_lost => &mut counts.dropped,
                 Ok(_) if entry.is_tombstone => &mut counts.tombstones,
                 Ok(_) if !is_newest => &mut counts.superseded,
-                Ok(head) if head.dies_at().has_passed(self.now) => &mut counts.expired,
-                Ok(_) => &mut counts.live,
+                Ok(read) => {
+                    let is_expired = read.head.dies_at().has_passed(self.now);
+                    if let Some(value) = &read.value {
+                        self.referred.insert(value.reference.number);
+                    }
+                    match read.value {
+                        _ if is_expired => &mut counts.expired,
+                        Some(value) if !self.verify_value(segment.store_id, &value) => {
+                            &mut counts.damaged
+                        }
+                        _ => &mut counts.live,
+                    }
+                }
             };
             *count += 1;
         }
@@ -222,8 +234,14 @@ fn footer_state(segment: &Segment, end: u32, listed: &Listed) -> io::Result<Foot
     })
 }
 
-/// The head of a record that verifies, value and all.
-fn read(segment: &Segment, entry: &FooterEntry) -> Result<Head, Fault> {
+/// A record that verifies, with what it holds of its value.
+struct Read {
+    head: Head,
+    /// If its value is in a file of its own.
+    value: Option<InFile>,
+}
+
+fn read(segment: &Segment, entry: &FooterEntry) -> Result<Read, Fault> {
     let location = Location {
         segment: segment.id,
         offset: entry.offset,
@@ -240,10 +258,14 @@ fn read(segment: &Segment, entry: &FooterEntry) -> Result<Head, Fault> {
         && (head.kind != Kind::Tombstone || entry.is_tombstone);
     match head.name(&record).key() {
         Some(key) if is_listed_so && entry.is_tombstone && key.hash64() == entry.key_hash => {
-            Ok(head)
+            Ok(Read { head, value: None })
         }
         Some(key) if is_listed_so && key.hash64() == entry.key_hash => match head.entry(&record) {
-            Some(_) => Ok(head),
+            Some(_) => {
+                let reference = head.reference(&record);
+                let value = reference.map(|reference| InFile { key, reference });
+                Ok(Read { head, value })
+            }
             None => Err(Fault::Value { key }),
         },
         _ => Err(damaged),

@@ -123,7 +123,7 @@ fn damage(files: &mut Vec<(String, Vec<u8>)>, step: [u8; STEP_BYTES]) {
     }
 }
 
-/// Overwrites and deletes over several segments.
+/// Overwrites and deletes over several segments and value files.
 async fn ran(is_closed: bool) -> Ran {
     let files = MemoryFiles::default();
     let store = Opened::open(&files, DiskSync::Os, BOOT).await;
@@ -133,7 +133,9 @@ async fn ran(is_closed: bool) -> Ran {
             let name = format!("k {number}");
             let key = EntryKey::new("b", name.as_bytes()).expect("within the limits");
             let is_delete = (round + number) % 4 == 3;
-            let value = format!("{round}/{number}/{}", "v".repeat(round * 13));
+            // One in eight is in a file of its own.
+            let bytes = if number == 5 { 1_500 } else { 13 };
+            let value = format!("{round}/{number}/{}", "v".repeat(round * bytes));
             let value = (!is_delete).then(|| Bytes::from(value));
             match &value {
                 Some(value) => store.put(&key, value.clone()).await,

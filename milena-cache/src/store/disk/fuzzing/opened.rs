@@ -10,6 +10,7 @@ use milena_server::clock::{Clock, UnixMillis};
 
 #[cfg(not(test))]
 pub(super) use super::memory_files::MemoryFiles;
+use crate::store::disk::files::Files;
 use crate::store::disk::format::SegmentId;
 use crate::store::disk::log::Site;
 use crate::store::disk::planted::Planted;
@@ -43,16 +44,18 @@ impl Opened {
         let clock = Clock::manual(NOW);
         let config = DiskConfig {
             segment_bytes: SEGMENT_BYTES,
+            record_bytes_max: SEGMENT_BYTES / 4,
             // Upkeep happens once, at the start.
             maintenance_every: Duration::from_secs(1 << 30),
             ..DiskConfig::new(PathBuf::new(), MAX_BYTES, sync, boot.to_owned())
         };
+        let files: Arc<dyn Files> = Arc::new(files.clone());
         let site = Site {
-            files: Arc::new(files.clone()),
+            files: Arc::clone(&files),
             config: Arc::new(config),
             clock: clock.clone(),
             observer: Arc::new(()),
-            shared: Arc::new(Shared::new(Planted::default())),
+            shared: Arc::new(Shared::new(Planted::default(), files)),
             key_hash: EntryKey::hash64,
         };
         let parts = Parts::open(site, None);

@@ -46,11 +46,7 @@ impl Stopped {
             store.close().await.unwrap();
         }
         drop(store);
-        let directory = tempfile::tempdir().unwrap();
-        for (name, bytes) in fixture.files.all() {
-            fs::write(directory.path().join(name), bytes).unwrap();
-        }
-        fs::write(directory.path().join("LOCK"), b"").unwrap();
+        let directory = on_disk(&fixture);
         Self { fixture, directory }
     }
 
@@ -96,6 +92,16 @@ impl Stopped {
     }
 }
 
+/// A directory with the store's files.
+pub(super) fn on_disk(fixture: &Fixture) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, bytes) in fixture.files.all() {
+        fs::write(directory.path().join(name), bytes).unwrap();
+    }
+    fs::write(directory.path().join("LOCK"), b"").unwrap();
+    directory
+}
+
 /// Every file's name and bytes.
 fn contents(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(path)
@@ -111,7 +117,7 @@ fn contents(path: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The findings as they are printed.
-fn said(found: &Examination) -> Vec<String> {
+pub(super) fn said(found: &Examination) -> Vec<String> {
     found.findings.iter().map(ToString::to_string).collect()
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 
+use super::super::files::Files;
 use super::super::log::{Log, Site};
 use super::super::planted::{Bug, Planted};
 use super::super::reclaim::Round;
@@ -37,6 +38,8 @@ impl Fixture {
             clock: Clock::manual(UnixMillis(1_700_000_000_000)),
             config: DiskConfig {
                 segment_bytes: 4 << 10,
+                // All values into records, but for those that no record takes.
+                record_bytes_max: 4 << 10,
                 free_bytes_min: 0,
                 // Upkeep happens when a test asks for it.
                 maintenance_every: Duration::from_secs(1 << 30),
@@ -55,6 +58,12 @@ impl Fixture {
 
     pub(super) fn with_max_bytes(mut self, max_bytes: u64) -> Self {
         self.config.max_bytes = max_bytes;
+        self
+    }
+
+    /// Values whose records would be longer than a quarter of a segment go into files of their own.
+    pub(super) fn with_value_files(mut self) -> Self {
+        self.config.record_bytes_max = self.config.segment_bytes / 4;
         self
     }
 
@@ -79,12 +88,13 @@ impl Fixture {
 
     /// What the log is made of and by, for a test that goes through it step by step.
     pub(super) fn site(&self) -> Site {
+        let files: Arc<dyn Files> = Arc::new(self.files.clone());
         Site {
-            files: Arc::new(self.files.clone()),
+            files: Arc::clone(&files),
             config: Arc::new(self.config.clone()),
             clock: self.clock.clone(),
             observer: Arc::clone(&self.observer),
-            shared: Arc::new(Shared::new(Planted(self.planted))),
+            shared: Arc::new(Shared::new(Planted(self.planted), files)),
             key_hash: self.key_hash,
         }
     }
@@ -95,6 +105,30 @@ impl Fixture {
             fresh_until: Some(self.clock.now().after(Duration::from_secs(seconds))),
             ..entry(value)
         }
+    }
+
+    /// The limit holds, and all that is there is counted.
+    #[track_caller]
+    pub(super) fn check_limit(&self, store: &DiskStore) {
+        let max_bytes = self.config.max_bytes;
+        let highest = self.files.bytes_highest();
+        assert!(highest <= max_bytes, "the cap was passed: {highest}");
+        let (stats, bytes) = loop {
+            // What a write has started may go on meanwhile.
+            let (before, bytes) = (store.stats(), self.files.bytes());
+            if store.stats() == before {
+                break (before, bytes);
+            }
+        };
+        let counted = stats.bytes;
+        assert!(
+            bytes <= counted,
+            "{bytes} bytes are there, {counted} are counted"
+        );
+        assert!(
+            counted <= max_bytes,
+            "more is counted than the cap: {counted}"
+        );
     }
 
     pub(super) fn pass_seconds(&self, seconds: u64) {

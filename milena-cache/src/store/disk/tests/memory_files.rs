@@ -58,6 +58,8 @@ pub(in super::super) struct Faults {
     pub(in super::super) writes: Option<(u32, u32)>,
     /// So many syncs succeed, and so many after them fail.
     pub(in super::super) syncs: Option<(u32, u32)>,
+    /// So many files are given another name, and so many after them are not.
+    pub(in super::super) renames: Option<(u32, u32)>,
     /// Every removal fails.
     pub(in super::super) removals: bool,
     /// Every read of the medium fails.
@@ -314,6 +316,9 @@ impl Files for MemoryFiles {
 
     fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
         let mut state = self.state();
+        if fails(&mut state.faults.renames) {
+            return Err(io::Error::other("injected renaming error"));
+        }
         let file = state.find(name)?;
         state.last_write = None;
         state.names.remove(name);
@@ -408,6 +413,14 @@ impl DataFile for MemoryFile {
         let mut state = self.0.state();
         state.data_bytes_written += bytes.iter().filter(|byte| **byte != 0).count() as u64;
         state.write(self.1, &bytes, offset)
+    }
+
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.0.state();
+        state.last_write = None;
+        let contents = &mut state.contents[self.1].bytes;
+        contents.truncate(usize::try_from(bytes).unwrap());
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

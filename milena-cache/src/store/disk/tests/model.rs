@@ -8,14 +8,15 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::UnixMillis;
 use proptest::prelude::*;
 
+use super::super::value_file::Shape;
 use super::super::{DiskStore, DiskSync};
 use super::fixture::{Fixture, entry};
-use crate::store::Store;
+use crate::store::{Store, Version};
 
 const KEYS: u8 = 10;
 
-/// More than a segment takes.
-const DECLINED_BYTES: usize = 4_200;
+/// More than a quarter of any limit here.
+const DECLINED_BYTES: usize = 270_000;
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -50,7 +51,7 @@ pub(super) enum Step {
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    let bytes = prop_oneof![6 => 0..200_usize, 2 => 1_000..3_700_usize, 1 => Just(DECLINED_BYTES)];
+    let bytes = prop_oneof![6 => 0..200_usize, 2 => 900..3_700_usize, 2 => 3_700..12_000_usize, 1 => Just(DECLINED_BYTES)];
     let life = prop_oneof![
         Just(None),
         (1..20_u64).prop_map(Some),
@@ -152,13 +153,14 @@ impl Run {
                 life_seconds,
             } => {
                 self.next_value += 1;
-                let value = format!("{:>width$}", self.next_value, width = *bytes);
+                let number = self.next_value.to_string();
+                let value = " ".repeat(bytes.saturating_sub(number.len())) + &number;
                 let entry = match life_seconds {
                     Some(seconds) => self.fixture.dying_in(*seconds, &value),
                     None => entry(&value),
                 };
                 let dies_at = entry.dies_at();
-                let is_declined = value.len() == DECLINED_BYTES;
+                let is_declined = self.is_declined(&store, *key, value.len());
                 let writes = self.fixture.files.writes();
                 store.store(&name(*key), entry).await;
                 self.note_write(*key, writes, (!is_declined).then_some((value, dies_at)));
@@ -176,6 +178,17 @@ impl Run {
         }
         self.check_limits();
         self.check_every_key();
+    }
+
+    /// Whether a value of this length is too long to be kept.
+    fn is_declined(&self, store: &DiskStore, key: u8, bytes: usize) -> bool {
+        let (key, bytes) = (super::fixture::key(&name(key)), bytes as u64);
+        if store.takes_in_record(&key, &Version::default(), bytes) {
+            return false;
+        }
+        let config = &self.fixture.config;
+        let shape = Shape::new(bytes, config.segment_bytes).unwrap();
+        shape.file_bytes() > config.value_file_bytes_max()
     }
 
     /// Takes note of a put or delete of `key`; before it there were so many writes to the files.
@@ -257,18 +270,9 @@ impl Run {
     }
 
     fn check_limits(&self) {
-        let files = &self.fixture.files;
-        let max_bytes = self.fixture.config.max_bytes;
-        assert!(files.bytes_highest() <= max_bytes, "the cap was passed");
         let store = self.store.as_ref().unwrap();
-        let (stats, bytes) = loop {
-            // The upkeep that a write has started may go on meanwhile.
-            let (before, bytes) = (store.stats(), files.bytes());
-            if store.stats() == before {
-                break (before, bytes);
-            }
-        };
-        assert!(bytes <= stats.bytes, "bytes that are not counted");
+        self.fixture.check_limit(store);
+        let stats = store.stats();
         assert!(stats.damaged == 0 || self.is_damaged, "nothing is damaged");
     }
 
@@ -328,6 +332,15 @@ pub(super) fn roomy(is_always: bool) -> Fixture {
     Fixture::new().with_sync(sync).with_max_bytes(ROOMY_BYTES)
 }
 
+/// Values of more than a quarter of a segment in files of their own, or only those that no segment takes.
+fn with_files(fixture: Fixture, has_files: bool) -> Fixture {
+    if has_files {
+        fixture.with_value_files()
+    } else {
+        fixture
+    }
+}
+
 /// Three hashes for all keys, so that keys collide all the time.
 fn colliding_hash(key: &EntryKey) -> u64 {
     key.hash64() % 3
@@ -357,45 +370,51 @@ proptest! {
     #[test]
     fn no_older_value_and_no_loss_with_room_to_spare(
         is_always in any::<bool>(),
+        has_files in any::<bool>(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        run(roomy(is_always), &steps);
+        run(with_files(roomy(is_always), has_files), &steps);
     }
 
     #[test]
     fn no_older_value_under_pressure_for_space(
         is_always in any::<bool>(),
+        has_files in any::<bool>(),
+        max_bytes in 17_408_u64..60_000,
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        run(roomy(is_always).with_max_bytes(17 << 10), &steps);
+        let fixture = roomy(is_always).with_max_bytes(max_bytes);
+        run(with_files(fixture, has_files), &steps);
     }
 
     #[test]
     fn no_older_value_and_no_loss_when_segments_are_dropped_out_of_order(
+        has_files in any::<bool>(),
         steps in prop::collection::vec(out_of_order_step(), 20..120),
     ) {
-        run(roomy(false), &steps);
+        run(with_files(roomy(false), has_files), &steps);
     }
 
     #[test]
     fn no_older_value_when_segments_are_dropped_out_of_order_for_space(
         max_bytes in 17_408_u64..40_960,
+        has_files in any::<bool>(),
         steps in prop::collection::vec(out_of_order_step(), 20..120),
     ) {
-        run(roomy(false).with_max_bytes(max_bytes), &steps);
+        run(with_files(roomy(false).with_max_bytes(max_bytes), has_files), &steps);
     }
 
     #[test]
     fn no_older_value_and_no_wrong_byte_when_bits_flip(
         steps in prop::collection::vec(step_or_flip(), 1..60),
     ) {
-        run(roomy(false), &steps);
+        run(roomy(false).with_value_files(), &steps);
     }
 
     #[test]
     fn no_older_value_and_no_loss_when_hashes_collide(
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        run(Fixture { key_hash: colliding_hash, ..roomy(false) }, &steps);
+        run(Fixture { key_hash: colliding_hash, ..roomy(false).with_value_files() }, &steps);
     }
 }

@@ -34,7 +34,11 @@ fn in_order(bug: Option<Bug>) -> bool {
 }
 
 fn synced(bug: Option<Bug>) -> bool {
-    fails(bug, || model::roomy(true), model::step().boxed())
+    fails(
+        bug,
+        || model::roomy(true).with_value_files(),
+        model::step().boxed(),
+    )
 }
 
 fn out_of_order(bug: Option<Bug>) -> bool {
@@ -48,7 +52,8 @@ fn out_of_order_for_space(bug: Option<Bug>) -> bool {
 }
 
 fn with_flips(bug: Option<Bug>) -> bool {
-    fails(bug, || model::roomy(false), model::step_or_flip().boxed())
+    let fixture = || model::roomy(false).with_value_files();
+    fails(bug, fixture, model::step_or_flip().boxed())
 }
 
 #[test]

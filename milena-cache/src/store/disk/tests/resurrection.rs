@@ -144,7 +144,7 @@ async fn a_value_too_large_to_keep_takes_the_old_one_away() {
     let fixture = Fixture::new();
     let store = fixture.open().await;
     store.store("k", entry("old")).await;
-    store.store("k", entry(&"x".repeat(5_000))).await;
+    store.store("k", entry(&"x".repeat(9_000))).await;
     assert_eq!(store.value("k").await, None);
     drop(store);
     assert_eq!(reopened_value(&fixture, "k").await, None);
