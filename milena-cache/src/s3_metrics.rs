@@ -12,6 +12,8 @@ pub(crate) struct S3Metrics {
     not_sent: [IntCounter; NotSent::LABELS.len()],
     received: IntCounter,
     sent: IntCounter,
+    limit: IntGauge,
+    queued: IntGauge,
     breaker: IntGauge,
 }
 
@@ -37,6 +39,14 @@ impl S3Metrics {
             "Bytes of values from and to S3, retries included",
             &["direction"],
         );
+        let limit = IntGauge::new(
+            "milena_s3_concurrency_limit",
+            "Requests that S3 is given at once, at most",
+        );
+        let queued = IntGauge::new(
+            "milena_s3_queued_requests",
+            "Requests that wait for their turn",
+        );
         let breaker = IntGauge::new(
             "milena_s3_breaker_state",
             "What the circuit breaker lets through to S3: 0 everything, 1 one probe that is under way, 2 nothing",
@@ -47,6 +57,8 @@ impl S3Metrics {
             not_sent: NotSent::LABELS.map(|reason| not_sent.with_label_values(&[reason])),
             received: bytes.with_label_values(&["in"]),
             sent: bytes.with_label_values(&["out"]),
+            limit: registered(registry, limit),
+            queued: registered(registry, queued),
             breaker: registered(registry, breaker),
         }
     }
@@ -67,6 +79,14 @@ impl Observer for S3Metrics {
 
     fn sent(&self, bytes: usize) {
         self.sent.inc_by(bytes as u64);
+    }
+
+    fn limit(&self, requests: usize) {
+        self.limit.set(i64::try_from(requests).unwrap_or(i64::MAX));
+    }
+
+    fn queued(&self, change: i64) {
+        self.queued.add(change);
     }
 
     fn breaker(&self, state: BreakerState) {
@@ -98,6 +118,9 @@ mod tests {
         s3.not_sent(NotSent::Queue);
         s3.received(3);
         s3.sent(4);
+        s3.limit(7);
+        s3.queued(9);
+        s3.queued(-1);
         s3.breaker(BreakerState::Open);
         let text = metrics.encode();
         for line in [
@@ -108,6 +131,8 @@ mod tests {
             "milena_s3_not_sent_total{reason=\"queue\"} 1",
             "milena_s3_bytes_total{direction=\"in\"} 3",
             "milena_s3_bytes_total{direction=\"out\"} 4",
+            "milena_s3_concurrency_limit 7",
+            "milena_s3_queued_requests 8",
             "milena_s3_breaker_state 2",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}:\n{text}");

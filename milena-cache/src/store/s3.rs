@@ -21,7 +21,7 @@ pub use self::client::{S3Config, S3Credentials};
 use self::failure::Failure;
 use self::object_key::{ObjectKey, object_key};
 use self::observer::{Observer, Outcome, Request};
-use self::requests::{Attempt, ProbeRequest, Requests};
+use self::requests::{Attempt, Done, ProbeRequest, Requests};
 use self::time_limits::TimeLimits;
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ mod breaker;
 mod budget;
 mod client;
 mod failure;
+mod limiter;
 pub mod object_key;
 pub mod observer;
 mod requests;
@@ -103,7 +104,7 @@ impl S3Store {
             .key(&object.name);
         let Some(found) = attempt::answer("GET", self.limits.first_byte, request.send()).await?
         else {
-            return Ok((Outcome::NotFound, None));
+            return Ok(Done::new(Outcome::NotFound, None));
         };
         let expires_at = meta_of(&found, meta::EXPIRES_MS)
             .and_then(|ms| ms.parse().ok())
@@ -115,7 +116,7 @@ impl S3Store {
             return Err(Failure::new(Outcome::Unusable, text));
         }
         if expires_at.is_some_and(|end| end <= self.clock.now()) {
-            return Ok((Outcome::Ok, None));
+            return Ok(Done::new(Outcome::Ok, None));
         }
         let version = version_of(found.e_tag());
         let entry = Entry {
@@ -124,7 +125,8 @@ impl S3Store {
             fresh_until: None,
             version,
         };
-        Ok((Outcome::Ok, Some(entry)))
+        let bytes = entry.value.len();
+        Ok(Done::new(Outcome::Ok, Some(entry)).with_body(bytes))
     }
 
     /// The whole body, its length and checksum checked.
@@ -195,8 +197,9 @@ impl S3Store {
         metadata: HashMap<String, String>,
         value: Bytes,
     ) -> Attempt<Version> {
-        let limit = self.limits.first_byte_after(value.len());
-        self.observer.sent(value.len());
+        let bytes = value.len();
+        let limit = self.limits.first_byte_after(bytes);
+        self.observer.sent(bytes);
         let request = self
             .client
             .put_object()
@@ -207,7 +210,7 @@ impl S3Store {
             .body(ByteStream::from(value));
         let sending = request.send();
         match attempt::answer("PUT", limit, sending).await? {
-            Some(stored) => Ok((Outcome::Ok, version_of(stored.e_tag()))),
+            Some(stored) => Ok(Done::new(Outcome::Ok, version_of(stored.e_tag())).with_body(bytes)),
             None => Err(Failure::new(
                 Outcome::Refused,
                 "PUT: refused with NoSuchKey",
@@ -232,9 +235,7 @@ impl S3Store {
                 .key(name);
             let limit = self.limits.first_byte;
             let found = attempt::answer("HEAD after a conflict", limit, request.send()).await?;
-            Ok(found.map_or((Outcome::NotFound, None), |found| {
-                (Outcome::Ok, Some(found))
-            }))
+            Ok(Done::new(outcome_of(&found), found))
         };
         let found = self.requests.run(Request::Head, deadline, head).await?;
         let is_ours = |id: &String| id == write_id;
@@ -259,7 +260,7 @@ impl S3Store {
             .key(name);
         // Not every store answers a repeated delete with success.
         let deleted = attempt::answer("DELETE", self.limits.first_byte, request.send()).await?;
-        Ok((deleted.map_or(Outcome::NotFound, |_| Outcome::Ok), ()))
+        Ok(Done::new(outcome_of(&deleted), ()))
     }
 }
 
@@ -271,7 +272,7 @@ fn probe_request(client: &Client, config: &S3Config, limits: TimeLimits) -> Prob
         let request = request.clone();
         Box::pin(async move {
             let found = attempt::answer("GET", limits.first_byte, request.send()).await?;
-            Ok((found.map_or(Outcome::NotFound, |_| Outcome::Ok), ()))
+            Ok(Done::new(outcome_of(&found), ()))
         })
     })
 }
@@ -303,6 +304,14 @@ impl Store for S3Store {
     fn stats(&self) -> StoreStats {
         // What is in S3 is S3's to count.
         StoreStats::default()
+    }
+}
+
+fn outcome_of<T>(answer: &Option<T>) -> Outcome {
+    if answer.is_some() {
+        Outcome::Ok
+    } else {
+        Outcome::NotFound
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use milena_client::ClientError;
-use milena_s3::{Action, Failure, Operation};
+use milena_s3::{Action, Failure, Operation, Rule};
 use milena_testing::eventually;
 use tonic_types::StatusExt;
 
-use crate::support::{Bench, object_of, unavailable, value};
+use crate::support::{BUCKET, Bench, begin, object_of, unavailable, value};
 
 impl Bench {
     /// Requests to S3 for this, by how they ended; those that look after S3 itself are not among them.
@@ -118,6 +119,44 @@ async fn an_s3_that_is_away_is_left_alone_until_a_probe_is_answered() {
     assert_eq!(bench.node.metric("milena_s3_breaker_state").await, 0);
     bench.delete("held").await.unwrap();
     assert_eq!(bench.get("held").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_s3_that_asks_for_fewer_requests_is_given_fewer_at_once() {
+    let bench = Bench::start().await;
+    let limit = "milena_s3_concurrency_limit";
+    let before = bench.node.metric(limit).await;
+    let object = object_of("k");
+    let failure = Action::Fail(Failure::slow_down());
+    let _once = bench.s3.inject_next(1, Operation::Put, &object, failure);
+    bench.put("k", "v").await.unwrap();
+    assert_eq!(bench.node.metric(limit).await, before / 2);
+}
+
+#[tokio::test]
+async fn what_is_over_the_limit_waits_for_its_turn() {
+    let bench = Bench::start().await;
+    let limit = bench.node.metric("milena_s3_concurrency_limit").await;
+    let stall = Rule::on(Operation::Get, Action::Stall).with_prefix(object_of("k"));
+    let stalled = bench.s3.faults().inject(stall);
+    let over = 50;
+    let gets: Vec<_> = (0..limit + over)
+        .map(|index| {
+            let client = bench.node.client.clone();
+            begin(async move { client.get(BUCKET, format!("k{index}")).await })
+        })
+        .collect();
+    eventually("the rest waits", async || {
+        bench.node.metric("milena_s3_queued_requests").await == over
+    })
+    .await;
+    stalled.wait_fired(limit).await;
+    assert_eq!(stalled.fired(), limit);
+    stalled.remove();
+    for got in join_all(gets).await {
+        assert_eq!(got.unwrap().unwrap(), None);
+    }
+    assert_eq!(bench.node.metric("milena_s3_queued_requests").await, 0);
 }
 
 /// When the node wants to be asked again.

@@ -149,8 +149,10 @@ impl Breaker {
 impl Probe {
     /// S3 answered: everything may be sent again.
     pub(super) fn answered(self) {
-        *self.0.state.lock() = State::Closed(Streak::default());
+        let mut state = self.0.state.lock();
+        *state = State::Closed(Streak::default());
         self.0.observer.breaker(BreakerState::Closed);
+        drop(state);
         tracing::info!("S3 answers again; everything is sent again");
     }
 

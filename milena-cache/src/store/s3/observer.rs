@@ -49,7 +49,7 @@ pub enum Outcome {
 pub enum NotSent {
     /// S3 has been failing.
     Breaker,
-    /// Its turn did not come in time.
+    /// Too many were waiting, or its turn did not come in time.
     Queue,
 }
 
@@ -116,6 +116,10 @@ pub trait Observer: Send + Sync + 'static {
     fn received(&self, _bytes: usize) {}
     /// Bytes of objects were sent to S3, whether or not it took them.
     fn sent(&self, _bytes: usize) {}
+    /// So many requests are let through at once now.
+    fn limit(&self, _requests: usize) {}
+    /// So many requests more wait for their turn, or fewer.
+    fn queued(&self, _change: i64) {}
     /// The circuit breaker has changed.
     fn breaker(&self, _state: BreakerState) {}
 }

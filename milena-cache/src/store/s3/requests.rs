@@ -11,18 +11,15 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use milena_server::clock::{Clock, Deadline};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::breaker::{Breaker, Probe, Refused};
 use super::budget::RetryBudget;
 use super::failure::Failure;
+use super::limiter::{Limiter, Load, NoTurn, Turn};
 use super::observer::{NotSent, Observer, Outcome, Request};
 use super::time_limits::TimeLimits;
 use crate::error::Cause;
-
-/// Requests under way at once; more wait for their turn, until their deadline.
-const REQUESTS_INFLIGHT_MAX: usize = 256;
 
 /// Retries of one operation.
 const RETRIES_MAX: u32 = 2;
@@ -33,8 +30,40 @@ const RETRY_WAIT: Duration = Duration::from_millis(100);
 /// A request that was cut off by a hurried caller's deadline says something about S3 after this long.
 const TELLING_AFTER: Duration = Duration::from_secs(1);
 
+/// When a request may come back that found too many waiting.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A request that moved no more bytes than this says by its duration how S3 is.
+const TELLING_BYTES_MAX: usize = 64 << 10;
+
 /// How an attempt ends.
-pub(super) type Attempt<T> = Result<(Outcome, T), Failure>;
+pub(super) type Attempt<T> = Result<Done<T>, Failure>;
+
+/// An attempt that S3 answered.
+#[derive(Clone, Debug)]
+pub(super) struct Done<T> {
+    pub(super) outcome: Outcome,
+    /// What was asked for.
+    pub(super) value: T,
+    /// Bytes of the body, in either direction.
+    pub(super) body_bytes: usize,
+}
+
+impl<T> Done<T> {
+    /// An answer to a request, neither of which had much of a body.
+    pub(super) fn new(outcome: Outcome, value: T) -> Self {
+        Self {
+            outcome,
+            value,
+            body_bytes: 0,
+        }
+    }
+
+    /// The same, of which one had a body.
+    pub(super) fn with_body(self, body_bytes: usize) -> Self {
+        Self { body_bytes, ..self }
+    }
+}
 
 /// What makes an attempt to see whether S3 answers.
 pub(super) type ProbeRequest = Box<dyn Fn() -> BoxFuture<'static, Attempt<()>> + Send + Sync>;
@@ -44,7 +73,7 @@ pub(super) struct Requests {
     limits: TimeLimits,
     breaker: Arc<Breaker>,
     budget: RetryBudget,
-    turns: Semaphore,
+    limiter: Limiter,
     probe_request: ProbeRequest,
     probes: TaskTracker,
     clock: Clock,
@@ -63,7 +92,7 @@ impl Requests {
             limits,
             breaker: Breaker::new(clock.clone(), Arc::clone(&observer)),
             budget: RetryBudget::new(),
-            turns: Semaphore::new(REQUESTS_INFLIGHT_MAX),
+            limiter: Limiter::new(clock.clone(), Arc::clone(&observer)),
             probe_request,
             probes: TaskTracker::new(),
             clock,
@@ -91,11 +120,10 @@ impl Requests {
         let mut earlier = None;
         loop {
             let turn = self.turn(deadline).await?;
-            let failure = match self.send(request, deadline, attempt()).await {
+            let failure = match self.send(request, turn, deadline, attempt()).await {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure.after(earlier.as_ref()),
             };
-            drop(turn);
             let Some(wait) = self.wait_before_retry(request, retries, &failure, deadline) else {
                 return Err(failure);
             };
@@ -124,17 +152,21 @@ impl Requests {
     }
 
     /// The right to send one request. While the breaker is open nobody gets it, and nobody waits for it.
-    async fn turn(self: &Arc<Self>, deadline: Deadline) -> Result<SemaphorePermit<'_>, Failure> {
+    async fn turn(self: &Arc<Self>, deadline: Deadline) -> Result<Turn, Failure> {
         self.breaker
             .admit()
             .map_err(|refused| self.refusal(refused))?;
-        let turn = tokio::time::timeout_at(deadline.instant(), self.turns.acquire()).await;
-        let Ok(turn) = turn else {
+        let turn = self.limiter.turn(deadline).await.map_err(|why| {
             self.observer.not_sent(NotSent::Queue);
-            let text = format!("no turn in time: {REQUESTS_INFLIGHT_MAX} requests are under way");
-            return Err(Failure::new(Outcome::Timeout, text));
-        };
-        let turn = turn.expect("the semaphore is never closed");
+            let text = match why {
+                NoTurn::Full => "too many requests wait for their turn",
+                NoTurn::Late => "its turn did not come in time",
+            };
+            Failure {
+                retry_after: Some(QUEUE_RETRY_AFTER),
+                ..Failure::new(Outcome::Unreachable, text)
+            }
+        })?;
         self.breaker
             .admit()
             .map_err(|refused| self.refusal(refused))?;
@@ -171,30 +203,37 @@ impl Requests {
             }
             other => {
                 probe.answered();
-                other
+                other.map(drop)
             }
         }
     }
 
-    /// Makes one attempt, and tells the breaker how it ended.
+    /// Makes one attempt, and tells the breaker and the limiter how it ended.
     async fn send<T>(
         &self,
         request: Request,
+        turn: Turn,
         deadline: Deadline,
         attempt: impl Future<Output = Attempt<T>>,
     ) -> Result<T, Failure> {
         let begun = self.clock.monotonic();
         let result = self.attempt(request, deadline, attempt).await;
+        let took = self.clock.monotonic() - begun;
+        let load = match &result {
+            Ok(done) if done.body_bytes <= TELLING_BYTES_MAX => Load::Answered(took),
+            Err(failure) if failure.outcome == Outcome::SlowDown => Load::SlowDown,
+            _ => Load::Unknown,
+        };
+        self.limiter.done(turn, request, load);
         match &result {
             Err(failure) if failure.outcome.is_outage() => {
-                let took = self.clock.monotonic() - begun;
                 if !failure.is_cut_off || took >= TELLING_AFTER.min(self.limits.first_byte) {
                     self.breaker.failed(failure);
                 }
             }
             _ => self.breaker.answered(),
         }
-        result
+        result.map(|done| done.value)
     }
 
     /// Makes one attempt, until `deadline` at most.
@@ -203,15 +242,12 @@ impl Requests {
         request: Request,
         deadline: Deadline,
         attempt: impl Future<Output = Attempt<T>>,
-    ) -> Result<T, Failure> {
+    ) -> Attempt<T> {
         let ended = tokio::time::timeout_at(deadline.instant(), attempt).await;
-        let (outcome, result) = match ended {
-            Ok(Ok((outcome, done))) => (outcome, Ok(done)),
-            Ok(Err(failure)) => (failure.outcome, Err(failure)),
-            Err(_) => {
-                let late = Failure::late();
-                (late.outcome, Err(late))
-            }
+        let result = ended.unwrap_or_else(|_| Err(Failure::late()));
+        let outcome = match &result {
+            Ok(done) => done.outcome,
+            Err(failure) => failure.outcome,
         };
         self.observer.requested(request, outcome);
         result
@@ -274,7 +310,7 @@ mod tests {
 
     fn bench() -> Bench {
         let (clock, told) = (Clock::system(), Arc::new(Told::default()));
-        let probes = Arc::new(Mutex::new(Ok((Outcome::NotFound, ()))));
+        let probes = Arc::new(Mutex::new(Ok(Done::new(Outcome::NotFound, ()))));
         let met = Arc::clone(&probes);
         let probe: ProbeRequest = Box::new(move || {
             let met = met.lock().clone();
@@ -304,7 +340,7 @@ mod tests {
 
         async fn answered(&self) -> Result<(), Failure> {
             let deadline = self.clock.deadline_in(TIMEOUT);
-            let attempt = || async { Ok((Outcome::Ok, ())) };
+            let attempt = || async { Ok(Done::new(Outcome::Ok, ())) };
             self.requests.run(Request::Get, deadline, attempt).await
         }
 
@@ -395,10 +431,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_finds_every_turn_taken_waits_and_no_longer_than_it_may() {
         let bench = bench();
-        let all = u32::try_from(REQUESTS_INFLIGHT_MAX).unwrap();
-        let taken = bench.requests.turns.acquire_many(all).await.unwrap();
+        let taken = bench.requests.limiter.take_all();
         let failure = bench.answered().await.unwrap_err();
-        assert!(!failure.may_apply || failure.outcome == Outcome::Timeout);
+        assert_eq!(failure.retry_after, Some(QUEUE_RETRY_AFTER));
         assert_eq!(*bench.told.not_sent.lock(), [NotSent::Queue]);
         drop(taken);
         bench.answered().await.unwrap();
@@ -466,7 +501,7 @@ mod tests {
         assert_eq!(probes(&bench.told), 1, "of a hundred that found it due");
         bench.answered().await.unwrap_err();
 
-        *bench.probes.lock() = Ok((Outcome::NotFound, ()));
+        *bench.probes.lock() = Ok(Done::new(Outcome::NotFound, ()));
         let soon = bench.clock.deadline_in(TIMEOUT);
         bench.requests.check(soon).await.unwrap();
         assert_eq!(probes(&bench.told), 2);
