@@ -48,6 +48,9 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         site.files.remove(name)?;
     }
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
+    if site.is_durable() && !manifest.closed && manifest.sync == DiskSync::Os {
+        sync_all(&site, &found)?;
+    }
     let listed = manifest.segments.len();
     // What is missing at the oldest end was dropped for space just before the store stopped.
     let oldest_first = manifest.segments.into_iter();
@@ -71,6 +74,20 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     log.publish_bytes();
     log.look_at_free_space();
     Ok((log, Recovery::new(newest_first, power_was_lost)))
+}
+
+/// Brings to the medium what was written by a store that did not sync and was killed. From now on the manifest says
+/// that everything acknowledged is there.
+fn sync_all(site: &Site, found: &[(String, u64)]) -> io::Result<()> {
+    let names = found.iter().map(|(name, _)| name);
+    for name in names.filter(|name| id_of(name).is_some() || number_of(name).is_some()) {
+        match site.files.open(name) {
+            Ok(file) => file.sync()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    site.files.sync_names()
 }
 
 /// Says that the store is open; if the file system is full, the oldest go for it.

@@ -119,6 +119,17 @@ async fn changing_to_sync_does_not_make_an_unsynced_log_trustworthy() {
 }
 
 #[tokio::test]
+async fn what_a_killed_store_did_not_sync_is_synced_before_the_next_one_says_that_it_does() {
+    let fixture = Fixture::new();
+    drop(filled(&fixture).await);
+    let mut fixture = fixture.with_sync(DiskSync::Always);
+    drop(fixture.open_unread());
+    fixture.files.lose_power(0);
+    fixture.next_boot();
+    assert_filled(&fixture).await;
+}
+
+#[tokio::test]
 async fn a_store_that_was_killed_while_it_read_its_log_reads_it_again() {
     let fixture = Fixture::new();
     drop(filled(&fixture).await);
