@@ -129,10 +129,8 @@ async fn a_stop_is_announced_and_waits_for_calls_in_flight() {
     let (answer, ()) = tokio::join!(in_flight, rest);
     answer.unwrap();
     assert!(nodes[0].has("gated", "k"));
-    assert!(
-        TcpStream::connect(metrics_addr).await.is_err(),
-        "nobody listens any more"
-    );
+    // Until nobody listens any more: another test may be given the port, but not for ever.
+    while TcpStream::connect(metrics_addr).await.is_ok() {}
 }
 
 #[tokio::test]
