@@ -17,6 +17,7 @@ use milena_cache::store::disk::{DiskConfig, DiskStore, DiskSync, boot_id};
 use milena_cache::store::{Entry, Store};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
+use milena_testing::times;
 use tokio::runtime::Runtime;
 
 const CHILD_DIRECTORY: &str = "MILENA_TEST_KILLED_DISK_DIRECTORY";
@@ -24,7 +25,7 @@ const CHILD_MAX_BYTES: &str = "MILENA_TEST_KILLED_DISK_MAX_BYTES";
 const CHILD_TEST: &str = "the_child_that_is_killed";
 
 /// Cycles of a usual run; `MILENA_KILL_CYCLES` asks for more.
-const CYCLES_USUAL: u64 = 20;
+const CYCLES_USUAL: u32 = 20;
 
 /// So much that nothing is dropped for space: every acknowledged put has to be there.
 const ROOMY_BYTES: u64 = 1 << 30;
@@ -78,24 +79,13 @@ fn write_and_kill_again_and_again(max_bytes: u64) {
     let config = config(directory.path(), max_bytes);
     let chance = Clock::system();
     let mut expected = BTreeMap::new();
-    for cycle in 0..cycles() {
+    for cycle in 0..times("MILENA_KILL_CYCLES", CYCLES_USUAL) {
         let acknowledgements = 1 + chance.random_u64() % 1_500;
         run_child_and_kill_it(&config, acknowledgements, &mut expected);
         let runtime = Runtime::new().unwrap();
         runtime.block_on(check(&config, &mut expected, cycle));
     }
     assert!(expected.len() > 50, "the children wrote nothing");
-}
-
-fn cycles() -> u64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a setting of this test, not of a program"
-    )]
-    let asked_for = std::env::var("MILENA_KILL_CYCLES");
-    asked_for.map_or(CYCLES_USUAL, |text| {
-        text.parse().expect("MILENA_KILL_CYCLES is a number")
-    })
 }
 
 fn config(path: &Path, max_bytes: u64) -> DiskConfig {
@@ -201,7 +191,7 @@ fn run_child_and_kill_it(
     assert!(seen >= acknowledgements, "the child ended by itself");
 }
 
-async fn check(config: &DiskConfig, expected: &mut BTreeMap<String, Expected>, cycle: u64) {
+async fn check(config: &DiskConfig, expected: &mut BTreeMap<String, Expected>, cycle: u32) {
     let clock = Clock::system();
     let store = DiskStore::open(config.clone(), clock.clone())
         .await

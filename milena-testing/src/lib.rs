@@ -35,3 +35,19 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let came = tokio::time::timeout(PATIENCE, asking).await;
     came.unwrap_or_else(|_| panic!("this did not come: {what}"));
 }
+
+/// How often a test does something: `usual` unless the environment variable `name` asks for another number.
+///
+/// # Panics
+/// When the variable is no number.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of tests, not of a program"
+)]
+pub fn times(name: &str, usual: u32) -> u32 {
+    std::env::var(name).map_or(usual, |text| {
+        let asked_for = text.parse();
+        asked_for.unwrap_or_else(|_| panic!("{name} is a number, not {text:?}"))
+    })
+}

@@ -10,6 +10,7 @@ use milena_server::clock::Clock;
 use milena_testing::history::History;
 use milena_testing::process::Process;
 use milena_testing::s3::TestS3;
+use milena_testing::times;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -38,17 +39,6 @@ const LRU_SIZE: &str = "20";
 
 /// Calls that are answered before the kill: at least and at most.
 const CALLS: std::ops::Range<u64> = 50..400;
-
-fn cycles() -> u32 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a setting of this test, not of a program"
-    )]
-    let asked_for = std::env::var("MILENA_KILL_CYCLES");
-    asked_for.map_or(CYCLES_USUAL, |text| {
-        text.parse().expect("MILENA_KILL_CYCLES is a number")
-    })
-}
 
 /// A writer and what it knows of its keys.
 struct Writer {
@@ -171,7 +161,7 @@ async fn what_was_acknowledged_survives_kill_nine_under_load() {
     environment.push(("DISK_MAX_BYTES", DISK_MAX_BYTES.to_owned()));
     environment.push(("LRU_SIZE", LRU_SIZE.to_owned()));
     let mut writers: Vec<_> = (0..WRITERS).map(Writer::new).collect();
-    for cycle in 0..cycles() {
+    for cycle in 0..times("MILENA_KILL_CYCLES", CYCLES_USUAL) {
         writers = one_life(environment.clone(), writers, cycle).await;
         // A request that the node sent before it died may still be under way in S3. A real one would have
         // done it long before a node is back; here the stop waits for it.
