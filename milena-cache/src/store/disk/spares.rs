@@ -257,8 +257,10 @@ fn write_zeros(
         }
         let next = zeros.len().min((bytes - written) as usize);
         file.write_all_at(&mut [IoSlice::new(&zeros[..next])], written.into())?;
+        // Little by little: what is new and not synced yet, the file system may write out first when the
+        // segment that is being written is synced.
+        file.sync()?;
         written += u32::try_from(next).expect("at most `bytes`");
     }
-    file.sync()?;
     Ok(file)
 }
