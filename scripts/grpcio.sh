@@ -5,7 +5,7 @@
 #   scripts/grpcio.sh cache 127.0.0.1:50051      # a node
 #   scripts/grpcio.sh router 127.0.0.1:50050     # a router
 #
-# grpcio is installed from PyPI into a virtual environment under target/, once. Needs python3 with venv.
+# grpcio is installed from PyPI into a virtual environment (venv.sh).
 set -euo pipefail
 
 readonly GRPCIO_VERSION=1.85.1
@@ -16,17 +16,7 @@ if [[ $# -ne 2 || ! $1 =~ ^(cache|router)$ ]]; then
 fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$root/target/venv-grpcio-$GRPCIO_VERSION
-# Written last: an installation that was broken off is made anew.
-installed=$venv/installed
-
-if [[ ! -e $installed ]]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check \
-        "grpcio==$GRPCIO_VERSION" "grpcio-tools==$GRPCIO_VERSION"
-    touch "$installed"
-fi
+venv=$("$root/scripts/venv.sh" grpcio "grpcio==$GRPCIO_VERSION" "grpcio-tools==$GRPCIO_VERSION")
 
 generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT

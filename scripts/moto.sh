@@ -4,8 +4,7 @@
 #   scripts/moto.sh cargo test -p milena-cache --test node s3::
 #
 # The command finds it by MILENA_TEST_MOTO_URL; with MILENA_REQUIRE_MOTO=1, which is set too, the tests that
-# want it fail without it. moto is installed from PyPI into a virtual environment under target/, once.
-# Needs python3 with venv.
+# want it fail without it. moto is installed from PyPI into a virtual environment (venv.sh).
 set -euo pipefail
 
 readonly MOTO_VERSION=5.2.5
@@ -15,17 +14,8 @@ if [[ $# -eq 0 ]]; then
     exit 64
 fi
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$root/target/venv-moto-$MOTO_VERSION
-# Written last: an installation that was broken off is made anew.
-installed=$venv/installed
-
-if [[ ! -e $installed ]]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "moto[server,s3]==$MOTO_VERSION"
-    touch "$installed"
-fi
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=$("$scripts/venv.sh" moto "moto[server,s3]==$MOTO_VERSION")
 
 log=$(mktemp)
 "$venv/bin/moto_server" -H 127.0.0.1 -p 0 >"$log" 2>&1 &

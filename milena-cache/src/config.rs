@@ -15,8 +15,7 @@ use milena_server::logging::{LOG_FORMAT, LOG_LEVEL, LogFormat, LogLevel, Logging
 use milena_server::program::Checked;
 use milena_server::rate_limit;
 use milena_server::settings::{
-    EXPECTED_BYTES, EXPECTED_DURATION, Mistakes, Presence, Raw, Setting, parse_bytes,
-    parse_duration,
+    EXPECTED_BYTES, Mistakes, Presence, Raw, Setting, parse_bytes, parse_duration,
 };
 
 use crate::store::disk::{DiskConfig, DiskSync, boot_id};
@@ -25,6 +24,9 @@ use crate::store::s3::{S3Config, S3Credentials};
 
 /// The longest `S3_PREFIX`, in bytes, so that bucket and hash always fit into S3's 1,024.
 const PREFIX_BYTES_MAX: usize = 512;
+
+/// The longest `S3_TIMEOUT`: no caller waits longer, and the client's clock has an end.
+const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
@@ -208,7 +210,7 @@ static S3_TIMEOUT: Setting = Setting {
     name: "S3_TIMEOUT",
     also: &[],
     presence: Presence::Default("10s"),
-    expected: EXPECTED_DURATION,
+    expected: "a duration of 1ms to 1h, such as 5s (units ms, s, m, h)",
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
@@ -255,7 +257,7 @@ impl Config {
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, |text| {
-            parse_duration(text).filter(|time| !time.is_zero())
+            parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
         });
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
@@ -476,6 +478,17 @@ mod tests {
                 mistakes.iter().any(named),
                 "{name} is missing from {mistakes:#?}"
             );
+        }
+    }
+
+    #[test]
+    fn s3_may_take_an_hour_and_no_longer() {
+        let config = with(&[("S3_TIMEOUT", "1h")]).unwrap();
+        assert_eq!(config.s3.timeout, S3_TIMEOUT_MAX);
+        for too_long in ["3601s", "106751991167d"] {
+            let mistakes = with(&[("S3_TIMEOUT", too_long)]).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{too_long}");
+            assert!(mistakes[0].contains("1ms to 1h"), "{}", mistakes[0]);
         }
     }
 

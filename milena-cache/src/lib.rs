@@ -25,7 +25,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_server::admin::AdminServer;
+use milena_server::admin::{AdminServer, Phase};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
 use milena_server::health::Health;
@@ -37,11 +37,11 @@ use tokio_util::task::TaskTracker;
 
 use self::config::Config;
 use self::membership::{Advertised, Membership};
-use self::metrics::Metrics;
+use self::metrics::{DiskMetrics, Metrics};
 use self::operation::{Limits, Operation, Tier};
 use self::service::cache::CacheService;
 use self::store::Store;
-use self::store::disk::DiskStore;
+use self::store::disk::{self, DiskStore};
 use self::store::memory::MemoryStore;
 use self::store::s3::S3Store;
 use self::watch::Watch;
@@ -117,6 +117,7 @@ impl Node {
     /// When an address cannot be listened on or the disk tier cannot be used.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, NodeError> {
         let metrics = Arc::new(Metrics::new());
+        tracing::info!("logging and metrics set up");
         let s3 = Arc::new(S3Store::new(config.s3.clone(), clock.clone()).await);
         tracing::info!(
             bucket = config.s3.bucket,
@@ -150,6 +151,7 @@ impl Node {
         let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
             .await
             .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
+        watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
         let memberships = Background::default();
@@ -205,7 +207,7 @@ impl Server for Node {
 
     /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
     async fn stop(self) {
-        self.watch.drain();
+        self.watch.enter(Phase::Stopping);
         self.health.set_serving(false).await;
         tracing::info!("not ready any more");
         self.memberships.stop().await;
@@ -251,7 +253,8 @@ impl Tiers {
         let disk = match &config.disk {
             None => None,
             Some(disk) => {
-                let opened = DiskStore::open(disk.clone(), clock.clone()).await;
+                let observer = Arc::new(metrics.disk.clone());
+                let opened = DiskStore::open_observed(disk.clone(), clock.clone(), observer).await;
                 Some(opened.map_err(NodeError::Disk)?)
             }
         };
@@ -280,6 +283,16 @@ impl Tiers {
             watch,
             operation,
         })
+    }
+}
+
+impl disk::Observer for DiskMetrics {
+    fn paused(&self, took: Duration) {
+        self.observe_pause(took);
+    }
+
+    fn unread(&self, segments: u64) {
+        self.show_unread(segments);
     }
 }
 

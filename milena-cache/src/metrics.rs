@@ -41,6 +41,8 @@ pub struct Metrics {
     pub misses: IntCounter,
     /// Routers that know of this node.
     pub joined_routers: IntGauge,
+    /// What only the disk tier has.
+    pub disk: DiskMetrics,
     tiers: TierFamilies,
 }
 
@@ -64,6 +66,42 @@ pub struct TierMetrics {
     damaged: IntCounter,
     bytes: IntGauge,
     entries: IntGauge,
+}
+
+/// The metrics that only the disk tier has.
+#[derive(Clone, Debug)]
+pub struct DiskMetrics {
+    pauses: Histogram,
+    unread_segments: IntGauge,
+}
+
+impl DiskMetrics {
+    fn new(registry: &Registry) -> Self {
+        let pauses = HistogramOpts::new(
+            "milena_disk_reclaim_pause_seconds",
+            "How long writes to disk have waited for reclaim at a time",
+        )
+        .buckets(LATENCY_BUCKETS_SECONDS.to_vec());
+        let unread = IntGauge::new(
+            "milena_disk_unread_segments",
+            "Segments whose records are still to be read since the start",
+        );
+        Self {
+            pauses: registered(registry, Histogram::with_opts(pauses)),
+            unread_segments: registered(registry, unread),
+        }
+    }
+
+    /// Notes how long writes have waited for reclaim.
+    pub fn observe_pause(&self, took: Duration) {
+        self.pauses.observe(took.as_secs_f64());
+    }
+
+    /// Shows how many segments are still to be read.
+    pub fn show_unread(&self, segments: u64) {
+        self.unread_segments
+            .set(i64::try_from(segments).unwrap_or(i64::MAX));
+    }
 }
 
 /// What a tier holds and what it let go since its start, to be shown as metrics.
@@ -118,6 +156,7 @@ impl Metrics {
             durations: OPS.map(|op| tiers.durations.with_label_values(&[op, ALL_TIERS])),
             misses: registered(&registry, misses),
             joined_routers: registered(&registry, joined),
+            disk: DiskMetrics::new(&registry),
             tiers,
             registry,
         }
@@ -281,6 +320,8 @@ mod tests {
             "milena_errors_total{kind=\"s3_error\"} 0",
             "milena_evictions_total{reason=\"entries\",tier=\"memory\"} 0",
             "milena_evictions_total{reason=\"bytes\",tier=\"disk\"} 0",
+            "milena_disk_reclaim_pause_seconds_bucket{le=\"0.01\"} 0",
+            "milena_disk_unread_segments 0",
             "milena_tier_bytes{tier=\"disk\"} 0",
             "milena_tier_entries{tier=\"memory\"} 0",
             "milena_build_info{",

@@ -1,11 +1,12 @@
 //! Watches the tiers: asks each whether it serves, keeps the answer for `/readyz` and gRPC health, and says
 //! so in the log when it changes, once.
+//!
+//! Invariant: the node is ready while it listens and was not asked to stop, whatever a tier's trouble.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use milena_server::admin::{Readiness, Watched};
+use milena_server::admin::{Phase, Readiness, Watched};
 use milena_server::clock::Clock;
 use milena_server::health::Health;
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ const TROUBLED_ROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// The state of the node's tiers.
 pub(crate) struct Watch {
     tiers: Vec<WatchedTier>,
-    draining: AtomicBool,
+    phase: Mutex<Phase>,
     metrics: Arc<Metrics>,
     clock: Clock,
     /// Taken while holdings are shown, so that two scrapes at once do not count a difference twice.
@@ -61,16 +62,16 @@ impl Watch {
         };
         Self {
             tiers: tiers.into_iter().map(watched).collect(),
-            draining: AtomicBool::new(false),
+            phase: Mutex::default(),
             metrics: Arc::clone(metrics),
             clock,
             showing: Mutex::default(),
         }
     }
 
-    /// From now on no more requests should be sent here.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// Says where the node is in its life.
+    pub(crate) fn enter(&self, phase: Phase) {
+        *self.phase.lock() = phase;
     }
 
     /// Asks the tiers again and again until `stop`.
@@ -153,11 +154,12 @@ impl Watched for Watch {
         let is_troubled = states
             .iter()
             .any(|(_, state)| matches!(state, State::Troubled(_)));
-        let draining = self.draining.load(Ordering::Acquire);
-        let summary = match (draining, is_troubled) {
-            (true, _) => "not ready: stopping",
-            (false, true) => "ready, degraded",
-            (false, false) => "ready",
+        let phase = *self.phase.lock();
+        let summary = match (phase, is_troubled) {
+            (Phase::Starting, _) => "not ready: starting",
+            (Phase::Serving, true) => "ready, degraded",
+            (Phase::Serving, false) => "ready",
+            (Phase::Stopping, _) => "not ready: stopping",
         };
         let tier_lines = states.iter().map(|(name, state)| match state {
             State::NotAsked => format!("{name}: not asked yet"),
@@ -168,8 +170,36 @@ impl Watched for Watch {
             .chain(tier_lines)
             .collect();
         Readiness {
-            ready: !draining,
+            ready: phase == Phase::Serving,
             lines,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_server::clock::UnixMillis;
+
+    use super::*;
+    use crate::store::memory::{MemoryConfig, MemoryStore};
+
+    #[test]
+    fn the_node_is_ready_from_when_it_listens_until_it_is_asked_to_stop() {
+        let clock = Clock::manual(UnixMillis(0));
+        let room = MemoryConfig {
+            entries_max: 1,
+            bytes_max: 1,
+        };
+        let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(room, clock.clone()));
+        let watch = Watch::new([("memory", memory)], &Arc::new(Metrics::new()), clock);
+        let said = || {
+            let Readiness { ready, lines } = watch.readiness();
+            (ready, lines[0].clone())
+        };
+        assert_eq!(said(), (false, "not ready: starting".to_owned()));
+        watch.enter(Phase::Serving);
+        assert_eq!(said(), (true, "ready".to_owned()));
+        watch.enter(Phase::Stopping);
+        assert_eq!(said(), (false, "not ready: stopping".to_owned()));
     }
 }

@@ -21,7 +21,9 @@ pub(crate) struct Delete {
 impl Delete {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let key = self.entry.key()?;
-        self.server.client()?.delete(self.entry.bucket, key).await?;
-        Ok(())
+        let bucket = &self.entry.bucket;
+        self.server
+            .ask(async |client| client.delete(bucket, &key).await)
+            .await
     }
 }

@@ -39,7 +39,10 @@ impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let key = self.entry.key()?;
         let bucket = &self.entry.bucket;
-        let found = self.server.client()?.get(bucket, key).await?;
+        let found = self
+            .server
+            .ask(async |client| client.get(bucket, &key).await)
+            .await?;
         let value =
             found.ok_or_else(|| Failure::miss(format!("bucket {bucket} has no such key")))?;
         match &self.output {

@@ -35,9 +35,10 @@ impl Put {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let key = self.entry.key()?;
         let value = read_value(self.value)?;
-        let client = self.server.client()?;
-        client.put(self.entry.bucket, key, value).await?;
-        Ok(())
+        let bucket = &self.entry.bucket;
+        self.server
+            .ask(async |client| client.put(bucket, &key, value.clone()).await)
+            .await
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
 use clap::Args;
-use milena_client::{Address, Client, InvalidAddress, Options};
+use milena_client::{Address, Client, ClientError, InvalidAddress, Options};
 use milena_server::settings::{EXPECTED_DURATION, parse_duration};
 
 use crate::dev::DEV_ROUTER_ADDR;
@@ -20,7 +20,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 1 << 30;
 /// The server that is asked.
 #[derive(Args)]
 pub(crate) struct Server {
-    /// The router's address, as host:port or https://host:port
+    /// The address of a router or of a node, as host:port or https://host:port
     #[arg(long, env = "MILENA_ADDR", default_value_t = default_address(), value_parser = parse_address)]
     addr: Address,
 
@@ -44,15 +44,27 @@ pub(crate) struct Entry {
 }
 
 impl Server {
-    /// A client that connects when it is first used.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
+    /// Asks the server: as a router, and if it says that it is none, as a node.
+    pub(crate) async fn ask<T>(
+        &self,
+        call: impl AsyncFn(Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
         let options = Options {
             deadline: self.timeout,
             value_bytes_max: VALUE_BYTES_MAX,
             ..Options::default()
         };
-        Client::connect_with(self.addr.as_str(), &options)
-            .map_err(|error| Failure::invalid_input(error.to_string()))
+        let address = self.addr.as_str();
+        let unusable = |error: InvalidAddress| Failure::invalid_input(error.to_string());
+        let router = Client::connect_with(address, &options).map_err(unusable)?;
+        let answer = match call(router).await {
+            Err(error) if error.is_unimplemented() => {
+                let node = Client::connect_to_node(address, &options).map_err(unusable)?;
+                call(node).await
+            }
+            answer => answer,
+        };
+        Ok(answer?)
     }
 }
 

@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status, TimeoutExpired};
+use tonic::{Code, Request, Status, TimeoutExpired};
 use tonic_prost::ProstCodec;
 
 use crate::address::{Address, InvalidAddress};
@@ -21,13 +21,16 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the server has to say so; then the connection is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest deadline, a year: beyond some thousands of years gRPC has no way to write it.
+const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What a message may have beside its value: key, bucket and framing, and room for new fields.
 const MESSAGE_OVERHEAD_BYTES_MAX: usize = 64 << 10;
 
 /// What a client does differently from the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// By when a call has to be answered, counted from its start. The server is told.
+    /// By when a call has to be answered, counted from its start; a year at most. The server is told.
     pub deadline: Duration,
     /// By when a connection has to be there.
     pub connect_timeout: Duration,
@@ -104,7 +107,7 @@ impl Connection {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let deadline = self.options.deadline;
+        let deadline = self.options.deadline.min(DEADLINE_MAX);
         let mut request = Request::new(message);
         request.set_timeout(deadline);
         let answer = tokio::time::timeout(deadline, self.unary(path, request)).await;
@@ -114,6 +117,10 @@ impl Connection {
             Err(_) => return Err(ClientError::no_answer(self.address.as_str(), deadline)),
         };
         Err(match status.source() {
+            // tonic's servers give a call up when the deadline that they were told has passed, and call it so.
+            None if status.code() == Code::Cancelled => {
+                ClientError::no_answer(self.address.as_str(), deadline)
+            }
             None => ClientError::answered(status),
             Some(cause) if is_timeout(cause) => {
                 ClientError::no_answer(self.address.as_str(), deadline)

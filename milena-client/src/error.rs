@@ -53,6 +53,12 @@ impl ClientError {
         }
     }
 
+    /// Whether the server does not have the method that it was asked for, as a node has none of a router's.
+    #[must_use]
+    pub fn is_unimplemented(&self) -> bool {
+        self.status().code() == Code::Unimplemented
+    }
+
     /// The kind of an answer that came from the server.
     pub(crate) fn answered(status: Status) -> Self {
         match status.code() {

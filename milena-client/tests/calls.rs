@@ -157,6 +157,7 @@ async fn each_status_is_its_kind_of_error_with_the_servers_text() {
             ),
             "bare limit" => Status::resource_exhausted(text),
             "internal" => Status::internal(text),
+            "given up" => Status::cancelled("Timeout expired"),
             _ => Status::unimplemented(text),
         })
     })
@@ -173,8 +174,14 @@ async fn each_status_is_its_kind_of_error_with_the_servers_text() {
         error("deadline").await,
         ClientError::DeadlineExceeded(_)
     ));
+    let given_up = error("given up").await;
+    assert!(matches!(given_up, ClientError::DeadlineExceeded(_)));
+    assert!(given_up.to_string().contains("no answer within 10000 ms"));
     assert!(matches!(error("internal").await, ClientError::Internal(_)));
-    assert!(matches!(error("else").await, ClientError::Other(_)));
+    assert!(!input.is_unimplemented());
+    let unimplemented = error("else").await;
+    assert!(matches!(unimplemented, ClientError::Other(_)));
+    assert!(unimplemented.is_unimplemented());
     for (bucket, expected) in [
         ("limit", Some(Duration::from_millis(1_500))),
         ("bare limit", None),
@@ -201,6 +208,12 @@ async fn the_server_is_told_the_deadline() {
         .await
         .unwrap();
     assert_eq!(told.as_deref(), Some(&b"700000u"[..]));
+    let told = client
+        .with_deadline(Duration::MAX)
+        .get("b", "k")
+        .await
+        .unwrap();
+    assert_eq!(told.as_deref(), Some(&b"31536000S"[..]), "a year");
 }
 
 #[tokio::test]

@@ -13,16 +13,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use milena_client::Options;
-use milena_server::admin::{AdminServer, Readiness, Watched};
+use milena_server::admin::{AdminServer, Phase, Readiness, Watched};
 use milena_server::clock::Clock;
 use milena_server::grpc::GrpcServer;
 use milena_server::health::Health;
 use milena_server::program::{self, ServeError, Server};
 use milena_server::rate_limit::RateLimit;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 pub mod config;
@@ -95,7 +95,7 @@ impl Router {
         let shown = Arc::new(Shown {
             metrics: Arc::clone(&metrics),
             membership: Arc::clone(&membership),
-            draining: AtomicBool::new(false),
+            phase: Mutex::default(),
         });
         let service = RouterService {
             forward: Forward::new(Arc::clone(&membership), Arc::clone(&metrics), clock.clone()),
@@ -123,6 +123,7 @@ impl Router {
                 addr: config.listen_addr,
                 source,
             })?;
+        shown.enter(Phase::Serving);
         health.set_serving(true).await;
         tracing::info!(addr = %grpc.addr(), "serving gRPC");
         Ok(Self {
@@ -158,7 +159,7 @@ impl Server for Router {
 
     /// Says that it is stopping, finishes the calls in flight (20 s at most) and stops.
     async fn stop(self) {
-        self.shown.draining.store(true, Ordering::Relaxed);
+        self.shown.enter(Phase::Stopping);
         self.health.set_serving(false).await;
         tracing::info!("health is NOT_SERVING; finishing calls in flight");
         self.health.end().await;
@@ -175,7 +176,14 @@ impl Server for Router {
 struct Shown {
     metrics: Arc<Metrics>,
     membership: Arc<Membership>,
-    draining: AtomicBool,
+    phase: Mutex<Phase>,
+}
+
+impl Shown {
+    /// Says where the router is in its life.
+    fn enter(&self, phase: Phase) {
+        *self.phase.lock() = phase;
+    }
 }
 
 impl Watched for Shown {
@@ -187,11 +195,15 @@ impl Watched for Shown {
 
     /// Ready also without nodes: they have to get through to join.
     fn readiness(&self) -> Readiness {
-        let ready = !self.draining.load(Ordering::Relaxed);
-        let state = if ready { "ready" } else { "stopping" };
+        let phase = *self.phase.lock();
+        let state = match phase {
+            Phase::Starting => "not ready: starting",
+            Phase::Serving => "ready",
+            Phase::Stopping => "not ready: stopping",
+        };
         let nodes = self.membership.members().count();
         Readiness {
-            ready,
+            ready: phase == Phase::Serving,
             lines: vec![state.to_owned(), format!("nodes: {nodes}")],
         }
     }

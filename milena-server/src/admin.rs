@@ -33,6 +33,18 @@ pub trait Watched: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
 }
 
+/// Where a server is in its life. Only one that serves is ready; its pages are there before and after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It does not listen for requests yet.
+    #[default]
+    Starting,
+    /// It takes requests.
+    Serving,
+    /// It was asked to stop.
+    Stopping,
+}
+
 /// Whether requests should be sent to a process, and the state of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {

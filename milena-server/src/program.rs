@@ -95,6 +95,10 @@ impl Program {
             version = build_info::line(),
             "starting"
         );
+        tracing::info!(
+            settings = checked.effective.on_one_line(),
+            "configuration read"
+        );
         match block_on(run(checked.config)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {

@@ -236,6 +236,13 @@ impl Raw {
 #[derive(Debug)]
 pub struct Effective(Vec<String>);
 
+impl Effective {
+    /// The same, for the log.
+    pub(crate) fn on_one_line(&self) -> String {
+        self.0.join("; ")
+    }
+}
+
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
@@ -314,10 +321,13 @@ pub fn markdown_rows(table: &[&Setting]) -> String {
             Presence::Default(value) => format!("`{value}`"),
             Presence::Optional(meaning) => meaning.to_owned(),
         };
+        let names = [&[setting.name], setting.also].concat();
         writeln!(
             rows,
             "| `{}` | {presence} | `{}` | {} |",
-            setting.name, setting.example, setting.help
+            names.join("`, `"),
+            setting.example,
+            setting.help
         )
         .expect("writing to a string cannot fail");
         rows

@@ -150,6 +150,9 @@ async fn it_starts_serves_and_stops_in_order() {
         &log,
         &[
             "starting",
+            "configuration read",
+            "LRU_SIZE=1000 (env LRU_SIZE); TTL_SECONDS=3600 (env TTL_SECONDS)",
+            "logging and metrics set up",
             "S3 client ready",
             "tiers open",
             "metrics listening",

@@ -39,6 +39,24 @@ fn a_value_comes_from_the_argument_a_file_or_standard_input() {
 }
 
 #[test]
+fn a_node_is_asked_as_a_router_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dev = Dev::start(scratch.path(), &[]);
+    let node = dev.url_of("node-1");
+    let at_node = |arguments: &[&str]| {
+        let mut asked = milena();
+        asked.args(arguments).args(["--addr", &node]);
+        run(&mut asked, b"")
+    };
+    assert_silent_success(&at_node(&["put", "b", "k", "v"]));
+    assert_eq!(at_node(&["get", "b", "k"]).stdout, b"v");
+    assert_eq!(dev.get(["b", "k"]), b"v");
+    assert_silent_success(&at_node(&["delete", "b", "k"]));
+    assert_refused(&at_node(&["get", "b", "k"]), 1, &["b has no such key"]);
+    assert_refused(&at_node(&["get", "b", ""]), 65, &["1 to 1024"]);
+}
+
+#[test]
 fn a_key_is_bytes_and_may_be_given_in_hexadecimal() {
     let scratch = tempfile::tempdir().unwrap();
     let dev = Dev::start(scratch.path(), &[]);

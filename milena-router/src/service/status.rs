@@ -20,7 +20,8 @@ pub(super) fn status_of(error: &Error, clock: &Clock) -> Status {
             text,
             ErrorDetails::with_retry_info(Some(over.retry_after)),
         ),
-        Error::NoNode => Status::unavailable(text),
+        // The caller's own deadline may lie further off; to it this node is one that cannot be reached.
+        Error::NoNode | Error::Node(ClientError::DeadlineExceeded(_)) => Status::unavailable(text),
         Error::Node(error) => as_answered(error.status()),
         Error::TooManyNodes(_) => Status::resource_exhausted(text),
         Error::InternalError(_) => {

@@ -121,7 +121,7 @@ async fn a_stop_is_announced_and_waits_for_calls_in_flight() {
             while page(metrics_addr, "/readyz").await.0 == "HTTP/1.1 200 OK" {}
             let (status, body) = page(metrics_addr, "/readyz").await;
             assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
-            assert!(body.starts_with("stopping\n"), "{body}");
+            assert!(body.starts_with("not ready: stopping\n"), "{body}");
             entries.gate.add_permits(1);
         };
         tokio::join!(stopping, watching);

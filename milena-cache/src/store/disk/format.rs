@@ -28,8 +28,16 @@ impl Seed {
     }
 }
 
+/// The flag in a segment's header that says that its file held something else before.
+const REUSED_FLAG: u8 = 1;
+
 /// The 64 bytes that a segment starts with.
-pub(super) fn segment_header(store_id: u64, segment: SegmentId, bytes_max: u32) -> Vec<u8> {
+pub(super) fn segment_header(
+    store_id: u64,
+    segment: SegmentId,
+    bytes_max: u32,
+    is_reused: bool,
+) -> Vec<u8> {
     let mut header = Vec::with_capacity(SEGMENT_HEADER_BYTES as usize);
     header.put_slice(SEGMENT_MAGIC);
     header.put_u16_le(VERSION);
@@ -38,6 +46,7 @@ pub(super) fn segment_header(store_id: u64, segment: SegmentId, bytes_max: u32) 
     header.put_u64_le(store_id);
     header.put_u32_le(segment.0);
     header.put_u32_le(bytes_max);
+    header.put_u8(if is_reused { REUSED_FLAG } else { 0 });
     header.resize(SEGMENT_HEADER_BYTES as usize, 0);
     let crc = segment_header_crc(&header);
     header[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -47,8 +56,9 @@ pub(super) fn segment_header(store_id: u64, segment: SegmentId, bytes_max: u32) 
 /// What a segment's first bytes say of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeaderSays {
-    /// It is this segment of this store, in the version that is written here.
-    Own,
+    /// It is this segment of this store, in the version that is written here; and whether its file held
+    /// something else before.
+    Own { is_reused: bool },
     /// It is another segment, of another store or of another version.
     Foreign,
     /// Nothing that can be believed.
@@ -67,7 +77,9 @@ pub(super) fn read_segment_header(header: &[u8], store_id: u64, segment: Segment
         && u64_at(header, 16) == store_id
         && u32_at(header, 24) == segment.0;
     if is_own {
-        HeaderSays::Own
+        HeaderSays::Own {
+            is_reused: header[32] & REUSED_FLAG != 0,
+        }
     } else {
         HeaderSays::Foreign
     }
@@ -139,9 +151,9 @@ mod tests {
 
     #[test]
     fn a_segment_header_says_whose_it_is() {
-        let header = segment_header(7, SegmentId(3), 4_096);
+        let header = segment_header(7, SegmentId(3), 4_096, false);
         let says = |store_id, id| read_segment_header(&header, store_id, SegmentId(id));
-        assert_eq!(says(7, 3), HeaderSays::Own);
+        assert_eq!(says(7, 3), HeaderSays::Own { is_reused: false });
         assert_eq!(says(7, 4), HeaderSays::Foreign);
         assert_eq!(says(8, 3), HeaderSays::Foreign);
         for bit in 0..header.len() * 8 {
@@ -152,6 +164,13 @@ mod tests {
         }
         let says = read_segment_header(&header[..63], 7, SegmentId(3));
         assert_eq!(says, HeaderSays::Nothing);
+    }
+
+    #[test]
+    fn a_segment_header_says_whether_the_file_held_something_else_before() {
+        let header = segment_header(7, SegmentId(3), 4_096, true);
+        let says = read_segment_header(&header, 7, SegmentId(3));
+        assert_eq!(says, HeaderSays::Own { is_reused: true });
     }
 
     #[test]

@@ -129,14 +129,6 @@ impl Index {
             .collect()
     }
 
-    /// Whether a key with this hash may have a record that is to be served.
-    pub(super) fn may_hold(&self, hash: u64) -> bool {
-        let shard = self.shard(hash);
-        let tag = tag_of(hash);
-        let mut same_tag = shard.slots.iter_hash(spread(tag));
-        same_tag.any(|slot| slot.tag == tag && !slot.candidate().is_retired)
-    }
-
     /// Adds a slot, in place of the one at `superseded`, which is given back. Readers see the one or the
     /// other.
     pub(super) fn insert(

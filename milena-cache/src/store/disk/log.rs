@@ -12,18 +12,21 @@ use std::sync::Arc;
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Clock;
+use tokio::time::Instant;
 
 use super::config::{DiskConfig, DiskSync};
-use super::files::{Files, is_lack_of_descriptors};
+use super::files::{Files, is_lack_of_descriptors, is_lack_of_space};
 use super::footer::Contents;
 use super::forget::Forgetting;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
 use super::index::{Candidate, Location};
+use super::observer::Observer;
 use super::planted::Bug;
 use super::record::{Head, Kind};
 use super::seal::Sealed;
-use super::segment::{Segment, file_name};
-use super::shared::Shared;
+use super::segment::{Segment, file_name, padding};
+use super::shared::{Counters, Shared};
+use super::spares::Spares;
 
 /// What the log is made of and by; stays the same when the store starts again.
 #[derive(Clone)]
@@ -31,6 +34,7 @@ pub(super) struct Site {
     pub(super) files: Arc<dyn Files>,
     pub(super) config: Arc<DiskConfig>,
     pub(super) clock: Clock,
+    pub(super) observer: Arc<dyn Observer>,
     pub(super) shared: Arc<Shared>,
     /// A key's hash; a test chooses one that collides.
     pub(super) key_hash: fn(&EntryKey) -> u64,
@@ -39,6 +43,11 @@ pub(super) struct Site {
 impl Site {
     pub(super) fn is_durable(&self) -> bool {
         self.config.sync == DiskSync::Always
+    }
+
+    /// Reclaim has kept writes waiting since `started`.
+    pub(super) fn say_paused(&self, started: Instant) {
+        self.observer.paused(self.clock.monotonic() - started);
     }
 }
 
@@ -71,6 +80,8 @@ pub(super) struct Log {
     pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
     pub(super) forgetting: Forgetting,
+    /// What the next segments are written into.
+    pub(super) spares: Spares,
     pub(super) active: Option<Active>,
 }
 
@@ -104,6 +115,7 @@ impl Log {
             is_room_due: false,
             is_short_of_space: false,
             forgetting: Forgetting::default(),
+            spares: Spares::default(),
             active: None,
         }
     }
@@ -124,8 +136,12 @@ impl Log {
             "the disk store could not write to a segment; it goes on in a new one"
         );
         self.abandon_active();
-        for _ in 0..segments_in_the_way(&error) {
+        let in_the_way = segments_in_the_way(&error);
+        for _ in 0..in_the_way {
             self.evict_oldest()?;
+        }
+        if in_the_way > 0 {
+            self.spares.leave(self.site.files.as_ref(), 0)?;
         }
         let again = self.append_until_failure(&mut rest);
         if again.is_err() {
@@ -201,10 +217,12 @@ impl Log {
             slices.push(IoSlice::new(head));
             slices.push(IoSlice::new(record.value));
         }
-        active.file_bytes = u64::from(end);
-        let file = Arc::clone(&active.segment.file);
+        slices.push(IoSlice::new(padding(end, active.file_bytes)));
+        let growth = u64::from(end).saturating_sub(active.file_bytes);
+        active.file_bytes += growth;
+        Counters::add(&self.site.shared.counters.bytes, growth);
+        let file = &active.segment.file;
         let written_from = u64::from(active.end);
-        self.publish_bytes();
         let planted = self.site.shared.planted;
         if !planted.has(Bug::AcknowledgesBeforeWrite) {
             file.write_all_at(&mut slices, written_from)?;
@@ -250,14 +268,22 @@ impl Log {
     fn open_segment(&mut self) -> io::Result<()> {
         self.look_at_free_space();
         let Site { files, config, .. } = &self.site.clone();
-        let segment_bytes = u64::from(config.segment_bytes);
-        while self.bytes_with(segment_bytes, 1) > config.max_bytes {
-            self.evict_oldest()?;
-        }
+        let started = self.site.clock.monotonic();
+        self.make_room_for_segment()?;
+        self.site.say_paused(started);
         let id = self.next_segment;
         self.next_segment = SegmentId(id.0 + 1);
-        let segment = match Segment::create(files.as_ref(), self.store_id, id, config.segment_bytes)
-        {
+        let (store_id, bytes_max) = (self.store_id, config.segment_bytes);
+        let spare = self.spares.take();
+        let file_bytes = spare.as_ref().map_or(0, |spare| spare.bytes);
+        let segment = match spare {
+            None => Segment::create(files.as_ref(), store_id, id, bytes_max),
+            Some(spare) => {
+                let durable = self.site.is_durable();
+                Segment::create_in(spare, files.as_ref(), store_id, id, bytes_max, durable)
+            }
+        };
+        let segment = match segment {
             Ok(segment) => Arc::new(segment),
             Err(error) => {
                 files.remove(&file_name(id))?;
@@ -272,23 +298,26 @@ impl Log {
         self.active = Some(Active {
             segment,
             end: SEGMENT_HEADER_BYTES,
-            file_bytes: u64::from(SEGMENT_HEADER_BYTES),
+            file_bytes: file_bytes.max(SEGMENT_HEADER_BYTES.into()),
             live_bytes: 0,
             contents: Contents::new(),
         });
         self.publish_bytes();
         self.is_room_due = self.will_need_room();
+        self.prepare_spare();
         self.list_segments()
     }
 }
 
 /// How many of the oldest segments have to go before what failed so can succeed.
 fn segments_in_the_way(error: &io::Error) -> usize {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => 1,
+    if is_lack_of_space(error) {
+        1
+    } else if is_lack_of_descriptors(error) {
         // One for the new segment, and one for the manifest that lists it.
-        _ if is_lack_of_descriptors(error) => 2,
-        _ => 0,
+        2
+    } else {
+        0
     }
 }
 

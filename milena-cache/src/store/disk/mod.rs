@@ -13,6 +13,7 @@
 
 mod carry;
 mod config;
+mod directory;
 pub mod examine;
 mod files;
 mod footer;
@@ -24,6 +25,7 @@ mod index;
 mod lock;
 mod log;
 mod manifest;
+mod observer;
 mod open;
 mod plan;
 mod planted;
@@ -36,6 +38,7 @@ mod seal;
 mod segment;
 mod shared;
 mod space;
+mod spares;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -55,10 +58,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{DiskConfig, DiskSync, boot_id};
+pub use observer::Observer;
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
-use files::Directory;
+use directory::Directory;
 use lock::Lock;
 use log::Site;
 use plan::Write;
@@ -111,14 +115,26 @@ pub struct DiskStore {
 }
 
 impl DiskStore {
+    /// Opens the store in `config.path`, or makes it; nobody observes it.
+    ///
+    /// # Errors
+    /// As [`DiskStore::open_observed`].
+    pub async fn open(
+        config: DiskConfig,
+        clock: Clock,
+    ) -> std::result::Result<Arc<Self>, OpenError> {
+        Self::open_observed(config, clock, Arc::new(())).await
+    }
+
     /// Opens the store in `config.path`, or makes it. Returns as soon as it can serve; what it held before
     /// becomes visible as it is read in the background (see [`DiskStore::recovered`]).
     ///
     /// # Errors
     /// [`OpenError`]. Damage is no error: it costs what is damaged.
-    pub async fn open(
+    pub async fn open_observed(
         config: DiskConfig,
         clock: Clock,
+        observer: Arc<dyn Observer>,
     ) -> std::result::Result<Arc<Self>, OpenError> {
         let path = config.path.clone();
         let opening = tokio::task::spawn_blocking(move || {
@@ -128,6 +144,7 @@ impl DiskStore {
                 files: Arc::new(files),
                 config: Arc::new(config),
                 clock,
+                observer,
                 shared: Arc::new(Shared::new(Planted::default())),
                 key_hash: EntryKey::hash64,
             };
@@ -216,10 +233,11 @@ fn ask<T>(
 impl Store for DiskStore {
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
         let hash = (self.key_hash)(key);
-        if !self.shared.index.may_hold(hash) {
-            return Ok(None);
+        let now = self.clock.now();
+        if let Ok(found) = self.shared.cached_lookup(key, hash, now) {
+            return Ok(found);
         }
-        let (shared, key, now) = (Arc::clone(&self.shared), key.clone(), self.clock.now());
+        let (shared, key) = (Arc::clone(&self.shared), key.clone());
         let lookup = tokio::task::spawn_blocking(move || shared.lookup(&key, hash, now));
         match timeout_at(deadline.instant(), lookup).await {
             Ok(found) => found.map_err(|error| {

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::config::DiskSync;
+use super::files::is_lack_of_space;
 use super::format::SegmentId;
 use super::log::{Log, Site};
 use super::manifest::{self, Manifest};
 use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
+use super::spares::{self, Spares};
 
 /// The lock file's name. It is not counted: it stays empty.
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -50,13 +52,30 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         .collect();
     let newest_first = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
+    let Site { files, config, .. } = &log.site;
+    let left = config.max_bytes.saturating_sub(log.bytes_with(0, 0));
+    log.spares = Spares::adopt(files.as_ref(), &found, config.segment_bytes, left)?;
     while log.bytes_with(0, 0) > log.site.config.max_bytes && !log.sealed.is_empty() {
         log.evict_oldest()?;
     }
-    log.say_open()?;
+    say_open_in_any_case(&mut log)?;
     log.publish_bytes();
     log.look_at_free_space();
     Ok((log, Recovery::new(newest_first, power_was_lost)))
+}
+
+/// Says that the store is open; if the file system is full, the oldest go for it.
+fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
+    loop {
+        match log.say_open() {
+            Err(error) if is_lack_of_space(&error) && !log.sealed.is_empty() => {
+                tracing::warn!(%error, "the disk store drops its oldest segment to be opened");
+                log.evict_oldest()?;
+                log.spares.leave(log.site.files.as_ref(), 0)?;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// A segment of which only the size is known, and where it ends if the manifest says so.
@@ -69,6 +88,7 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
         } else {
             with_footer_to_come
         },
+        has_failed: false,
         end,
         live_bytes: 0,
         carried_bytes: 0,
@@ -79,7 +99,8 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
 fn warn_of_foreign(found: &[(String, u64)]) {
     let own = [LOCK_NAME, manifest::NAME, manifest::TEMPORARY_NAME];
     let names = found.iter().map(|(name, _)| name.as_str());
-    let foreign = names.filter(|name| id_of(name).is_none() && !own.contains(name));
+    let is_own = |name: &&str| id_of(name).is_some() || spares::is_name(name) || own.contains(name);
+    let foreign = names.filter(|name| !is_own(name));
     let foreign: Vec<_> = foreign.collect();
     if !foreign.is_empty() {
         tracing::warn!(
@@ -107,7 +128,7 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
     site.files.remove(manifest::NAME)?;
     site.files.remove(manifest::TEMPORARY_NAME)?;
     for (name, _) in site.files.list()? {
-        if id_of(&name).is_some() {
+        if id_of(&name).is_some() || spares::is_name(&name) {
             site.files.remove(&name)?;
         }
     }

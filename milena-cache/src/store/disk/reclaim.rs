@@ -52,15 +52,17 @@ impl Round {
                     *self = Self::Dropping;
                 }
                 Progress::Unneeded(id) => {
-                    let is_dropped = drop_expired(log, id)?;
-                    *self = if is_dropped {
-                        Self::Dropping
-                    } else {
-                        Self::Ending
-                    };
+                    // Lets go of the segment, so that its file can be used again.
+                    *self = Self::Ending;
+                    if drop_expired(log, id)? {
+                        *self = Self::Dropping;
+                    }
                 }
             },
-            Self::Ending => return Ok(log.forgetting.is_done()),
+            Self::Ending => {
+                log.remove_spares_if_empty()?;
+                return Ok(log.forgetting.is_done());
+            }
         }
         Ok(false)
     }

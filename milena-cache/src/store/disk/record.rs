@@ -13,6 +13,9 @@ use crate::store::{Entry, Version};
 /// The fixed part of a record.
 pub(super) const RECORD_HEADER_BYTES: u32 = 52;
 
+/// Where in it the sequence number is.
+pub(super) const SEQUENCE_AT: usize = 8;
+
 /// The fixed part and the longest bucket, key and version.
 #[expect(clippy::cast_possible_truncation, reason = "three small constants")]
 pub(super) const HEAD_BYTES_MAX: u32 =
@@ -156,7 +159,7 @@ impl Head {
         let head = Self::parse_lengths(bytes)?;
         let covered = bytes.get(4..head.bytes() as usize)?;
         let intact = place.crc(covered) == u32_at(bytes, 0)
-            && u64_at(bytes, 8) == place.sequence()
+            && u64_at(bytes, SEQUENCE_AT) == place.sequence()
             && bytes[49..52] == [0; 3];
         intact.then_some(head)
     }

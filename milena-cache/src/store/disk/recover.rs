@@ -31,6 +31,9 @@ pub(super) struct Recovery {
     power_was_lost: bool,
     /// Too many files are open to go on now.
     is_paused: bool,
+    segments: usize,
+    /// How many tenths of them the log has been told of.
+    tenths_said: usize,
 }
 
 /// Why a segment cannot be read.
@@ -58,10 +61,28 @@ impl Recovery {
 
     pub(super) fn new(newest_first: VecDeque<SegmentId>, power_was_lost: bool) -> Self {
         Self {
+            segments: newest_first.len(),
             newest_first,
             current: None,
             power_was_lost,
             is_paused: false,
+            tenths_said: 0,
+        }
+    }
+
+    /// The segments of which something is still to be read.
+    pub(super) fn unread(&self) -> u64 {
+        self.newest_first.len() as u64 + u64::from(self.current.is_some())
+    }
+
+    /// Says how far it has come, every tenth of the way.
+    pub(super) fn say_progress(&mut self) {
+        let read = self.segments - self.newest_first.len();
+        let tenths = read * 10 / self.segments.max(1);
+        if tenths > self.tenths_said {
+            self.tenths_said = tenths;
+            let of = self.segments;
+            tracing::info!(segments = read, of, "the disk store is reading its log");
         }
     }
 

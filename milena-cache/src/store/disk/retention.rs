@@ -11,7 +11,6 @@ use super::forget::Reason;
 use super::format::SegmentId;
 use super::log::Log;
 use super::manifest::{self, Manifest};
-use super::segment::file_name;
 
 impl Log {
     /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
@@ -19,9 +18,7 @@ impl Log {
         let Some(id) = self.sealed.keys().next().copied() else {
             return Ok(());
         };
-        let records = self.records_of(id);
-        self.site.files.remove(&file_name(id))?;
-        self.forget(id, records, Reason::Evicted);
+        self.drop_segment(id, Reason::Evicted)?;
         self.publish_bytes();
         Ok(())
     }
@@ -43,11 +40,7 @@ impl Log {
         reason: Reason,
     ) -> io::Result<()> {
         for id in dropped {
-            let records = self.records_of(*id);
-            self.forget(*id, records, reason);
-        }
-        for id in dropped {
-            self.site.files.remove(&file_name(*id))?;
+            self.drop_segment(*id, reason)?;
         }
         self.publish_bytes();
         Ok(())
@@ -61,12 +54,20 @@ impl Log {
     }
 
     /// Nobody finds the segment from now on. The index lets go of its records by and by.
-    fn forget(&mut self, id: SegmentId, records: Option<Vec<FooterEntry>>, reason: Reason) {
-        self.sealed.remove(&id);
+    ///
+    /// # Errors
+    /// When its file is still there; nobody finds it all the same.
+    fn drop_segment(&mut self, id: SegmentId, reason: Reason) -> io::Result<()> {
+        let records = self.records_of(id);
+        let Some(sealed) = self.sealed.remove(&id) else {
+            return Ok(());
+        };
+        let segment = self.site.shared.segments.remove(id);
         // Of a segment that was not read yet nothing is in the index.
-        if self.site.shared.segments.remove(id) {
+        if segment.is_some() {
             self.forgetting.add(id, records, reason);
         }
+        self.discard(id, &sealed, segment)
     }
 
     /// Makes everything durable and says in the manifest that the store was closed.
@@ -114,8 +115,9 @@ impl Log {
     pub(super) fn bytes_with(&self, more_bytes: u64, more_segments: usize) -> u64 {
         let sealed: u64 = self.sealed.values().map(|sealed| sealed.file_bytes).sum();
         let active = self.active().map_or(0, |(_, file_bytes)| file_bytes);
+        let spares = self.spares.bytes();
         let segments = self.sealed.len() + usize::from(self.active().is_some()) + more_segments;
-        sealed + active + more_bytes + 2 * Manifest::file_bytes(segments)
+        sealed + active + spares + more_bytes + 2 * Manifest::file_bytes(segments)
     }
 
     /// Whether the next segment can be opened only if something is dropped.
@@ -123,7 +125,25 @@ impl Log {
         let segment_bytes = u64::from(self.site.config.segment_bytes);
         let written = self.active().map_or(segment_bytes, |(_, bytes)| bytes);
         let rest = segment_bytes.saturating_sub(written);
-        self.bytes_with(rest + segment_bytes, 1) > self.site.config.max_bytes
+        self.needs_room(rest, self.spares.expected_bytes())
+    }
+
+    /// Drops what has to go before a segment can be opened.
+    pub(super) fn make_room_for_segment(&mut self) -> io::Result<()> {
+        self.spares.collect_prepared();
+        while self.needs_room(0, self.spares.next_bytes()) {
+            // A second spare is of less use than what is stored.
+            self.spares.leave(self.site.files.as_ref(), 1)?;
+            self.evict_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Whether one more segment, in a spare of this size, and so many bytes besides are too much.
+    fn needs_room(&self, more_bytes: u64, spare_bytes: u64) -> bool {
+        let segment_bytes = u64::from(self.site.config.segment_bytes);
+        let more = segment_bytes.saturating_sub(spare_bytes);
+        self.bytes_with(more_bytes + more, 1) > self.site.config.max_bytes
     }
 
     /// The segment stays until it is the oldest: carrying over what is needed of it is not worth it.

@@ -1,6 +1,7 @@
 //! Reading a segment's records one after the other, where there is no footer to say what they are.
 //!
-//! Reads and verifies heads only: a damaged value is found when it is asked for.
+//! Reads and verifies heads, and the value of the last record at most: another damaged value is found when it
+//! is asked for.
 
 use std::io;
 
@@ -8,7 +9,8 @@ use milena_cluster::key::EntryKey;
 
 use super::footer::Contents;
 use super::format::SEGMENT_HEADER_BYTES;
-use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES};
+use super::index::Location;
+use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES, SEQUENCE_AT};
 use super::segment::Segment;
 
 /// What is read at once.
@@ -19,8 +21,9 @@ pub(super) struct Scan {
     pub(super) contents: Contents,
     /// Where its records end.
     pub(super) end: u32,
-    /// After its records comes a footer, nothing, or a part of a record that the file's end cuts off:
-    /// what a process leaves that is killed. Else something there is damaged.
+    /// After its records comes a footer, nothing, a part of a record that the file's end cuts off or, in a
+    /// file that held something before, anything but a record: what a process leaves that is killed. Else
+    /// something there is damaged.
     pub(super) ends_as_a_crash_ends_it: bool,
 }
 
@@ -38,14 +41,13 @@ pub(super) fn records(
     let mut end = SEGMENT_HEADER_BYTES;
     let ends_as_a_crash_ends_it = loop {
         let bytes = window.at(end)?;
-        let Some(claimed) = Head::parse_lengths(bytes) else {
-            break bytes.len() < RECORD_HEADER_BYTES as usize;
-        };
-        if bytes.len() < claimed.bytes() as usize {
-            break true;
-        }
         let Some(head) = Head::parse(bytes, segment.place(end)) else {
-            break false;
+            break if segment.is_reused {
+                // What the file held before may be anything but a record of this segment.
+                !window.has_record_after(end)?
+            } else {
+                is_cut_off(bytes)
+            };
         };
         let next = u64::from(end) + head.record_bytes();
         if head.kind == Kind::Footer || next > limit {
@@ -57,11 +59,38 @@ pub(super) fn records(
         contents.add(&head, key_hash(&key), end, next - end);
         end = next;
     };
+    if segment.is_reused {
+        hide_torn_value(segment, &mut contents);
+    }
     Ok(Scan {
         contents,
         end,
         ends_as_a_crash_ends_it,
     })
+}
+
+/// Whether the file's end cuts off the head that `bytes`, the rest of the file, begin with.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    match Head::parse_lengths(bytes) {
+        None => bytes.len() < RECORD_HEADER_BYTES as usize,
+        Some(claimed) => bytes.len() < claimed.bytes() as usize,
+    }
+}
+
+/// Where the file does not end with what was written last, a value that was cut off is followed by what was
+/// there before: then it was never acknowledged, and is a miss.
+fn hide_torn_value(segment: &Segment, contents: &mut Contents) {
+    if let Some(last) = contents.entries.last_mut() {
+        let location = Location {
+            segment: segment.id,
+            offset: last.offset,
+            bytes: last.bytes,
+        };
+        let is_whole = segment
+            .record_at(location)
+            .is_some_and(|(head, record)| head.entry(&record).is_some());
+        last.is_tombstone |= !is_whole;
+    }
 }
 
 /// A part of the file that moves along with the scan.
@@ -95,6 +124,31 @@ impl<'a> Window<'a> {
         let skipped = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(self.bytes.get(skipped..).unwrap_or_default())
     }
+
+    /// Whether anywhere after `offset` there is a head of a record of this segment.
+    fn has_record_after(&mut self, offset: u32) -> io::Result<bool> {
+        let mut start = offset.saturating_add(1);
+        loop {
+            let segment = self.segment;
+            let bytes = self.at(start)?;
+            // Each record says where it lies, which is soon looked at.
+            let is_record = |(at, offset): (usize, u32)| {
+                let place = segment.place(offset);
+                let sequence = bytes.get(at + SEQUENCE_AT..at + SEQUENCE_AT + 8);
+                sequence == Some(&place.sequence().to_le_bytes()[..])
+                    && Head::parse(&bytes[at..], place).is_some()
+            };
+            if (0..bytes.len()).zip(start..).any(is_record) {
+                return Ok(true);
+            }
+            // The last head may go on in what is read next.
+            let seen = bytes.len().saturating_sub(HEAD_BYTES_MAX as usize - 1);
+            let Some(next) = u32::try_from(seen).ok().filter(|seen| *seen > 0) else {
+                return Ok(false);
+            };
+            start += next;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +158,8 @@ mod tests {
     use super::super::files::Files;
     use super::super::format::SegmentId;
     use super::super::record::Name;
+    use super::super::segment::file_name;
+    use super::super::spares::Spare;
     use super::super::tests::memory_files::MemoryFiles;
     use super::*;
     use crate::store::Entry;
@@ -114,6 +170,25 @@ mod tests {
     /// A segment with these many records, some longer than what is read at once holds.
     fn segment(files: &MemoryFiles, records: u32) -> (Segment, Vec<u32>) {
         let segment = Segment::create(files, 9, SegmentId(1), 64 << 20).unwrap();
+        let ends = fill(&segment, records);
+        (segment, ends)
+    }
+
+    /// The same in a file that was another segment before, with longer records.
+    fn reused_segment(files: &MemoryFiles, records: u32) -> (Segment, Vec<u32>) {
+        let before = Segment::create(files, 9, SegmentId(0), 64 << 20).unwrap();
+        fill(&before, records + 4);
+        let spare = Spare {
+            name: file_name(before.id),
+            bytes: before.file.bytes().unwrap(),
+            file: before.file,
+        };
+        let segment = Segment::create_in(spare, files, 9, SegmentId(1), 64 << 20, true).unwrap();
+        let ends = fill(&segment, records);
+        (segment, ends)
+    }
+
+    fn fill(segment: &Segment, records: u32) -> Vec<u32> {
         let mut end = SEGMENT_HEADER_BYTES;
         let mut ends = Vec::new();
         for number in 0..records {
@@ -129,7 +204,7 @@ mod tests {
             end += u32::try_from(head.record_bytes()).unwrap();
             ends.push(end);
         }
-        (segment, ends)
+        ends
     }
 
     fn scan(segment: &Segment) -> Scan {
@@ -152,6 +227,53 @@ mod tests {
         assert_eq!(found_ends, ends);
         let first = EntryKey::new("b", &[0; 4]).unwrap();
         assert_eq!(found[0].key_hash, first.hash64());
+    }
+
+    #[test]
+    fn what_a_file_held_before_is_not_taken_for_damage_nor_for_a_record() {
+        let files = MemoryFiles::default();
+        let (segment, ends) = reused_segment(&files, 20);
+        let found = scan(&segment);
+        assert!(found.ends_as_a_crash_ends_it);
+        assert_eq!(Some(&found.end), ends.last());
+        assert!(found.contents.entries.iter().all(|it| !it.is_tombstone));
+    }
+
+    #[test]
+    fn a_write_cut_anywhere_in_a_file_that_held_something_before_is_a_miss_or_the_end() {
+        let files = MemoryFiles::default();
+        let (segment, ends) = reused_segment(&files, 3);
+        let whole = files.contents(NAME).unwrap();
+        for cut in ends[1] as usize..ends[2] as usize {
+            // From there on, what was there before: anything but what is there now.
+            files.change(NAME, |bytes| {
+                bytes.clone_from(&whole);
+                bytes[cut..ends[2] as usize]
+                    .iter_mut()
+                    .for_each(|it| *it ^= 0xa5);
+            });
+            let found = scan(&segment);
+            assert!(found.ends_as_a_crash_ends_it, "cut at {cut}");
+            if found.end == ends[2] {
+                assert!(found.contents.entries[2].is_tombstone, "cut at {cut}");
+            } else {
+                assert_eq!(found.end, ends[1], "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_head_is_told_from_what_a_file_held_before_by_the_records_after_it() {
+        let files = MemoryFiles::default();
+        let (segment, ends) = reused_segment(&files, 30);
+        for bit in 0..u64::from(RECORD_HEADER_BYTES) * 8 {
+            // The next records are beyond what is read at once.
+            let at = ends[2] as usize + usize::try_from(bit / 8).unwrap();
+            files.change(NAME, |bytes| bytes[at] ^= 1 << (bit % 8));
+            let found = scan(&segment);
+            assert_eq!((found.end, found.ends_as_a_crash_ends_it), (ends[2], false));
+            files.change(NAME, |bytes| bytes[at] ^= 1 << (bit % 8));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::segment::Segment;
 /// A segment that is no longer written.
 pub(super) struct Sealed {
     pub(super) file_bytes: u64,
+    /// A write or sync of it failed: nothing is to be written into it again.
+    pub(super) has_failed: bool,
     /// Where its records end; `None` as long as it has not been scanned.
     pub(super) end: Option<u32>,
     /// The bytes of the records in it that are the newest of their keys and no tombstones; at most so
@@ -60,11 +62,15 @@ impl Log {
         {
             tracing::warn!(%error, "the disk store could not write a segment's footer");
         }
-        self.abandon_active();
+        self.end_active(false);
     }
 
-    /// Ends the active segment where its last acknowledged record ends.
+    /// Ends the active segment, which has failed, where its last acknowledged record ends.
     pub(super) fn abandon_active(&mut self) {
+        self.end_active(true);
+    }
+
+    fn end_active(&mut self, has_failed: bool) {
         let Some(active) = self.active.take() else {
             return;
         };
@@ -72,6 +78,7 @@ impl Log {
             active.segment.id,
             Sealed {
                 file_bytes: active.file_bytes,
+                has_failed,
                 end: Some(active.end),
                 live_bytes: active.live_bytes,
                 carried_bytes: 0,

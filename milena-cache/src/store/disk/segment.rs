@@ -17,6 +17,7 @@ use super::format::{
 };
 use super::index::Location;
 use super::record::{HEAD_BYTES_MAX, Head, Kind};
+use super::spares::Spare;
 
 const NAME_PREFIX: &str = "segment-";
 
@@ -32,10 +33,32 @@ pub(super) fn id_of(name: &str) -> Option<SegmentId> {
     (file_name(id) == name).then_some(id)
 }
 
+/// What the system reads from the medium when a write covers only a part of it and it is not in memory.
+const PAGE_BYTES: u32 = 4 << 10;
+
+static ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
+
+/// What is written after a write that ends at `end` in a file of `file_bytes`, so that the system need not
+/// read the rest of the page from the medium.
+pub(super) fn padding(end: u32, file_bytes: u64) -> &'static [u8] {
+    let page_end = u64::from(end).next_multiple_of(PAGE_BYTES.into());
+    let bytes = page_end.min(file_bytes).saturating_sub(end.into());
+    &ZEROS[..usize::try_from(bytes).expect("less than a page")]
+}
+
+/// Only the medium can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WouldWait;
+
+/// Longer records are not copied on a thread that has others to serve: some 30 µs.
+const CACHED_RECORD_BYTES_MAX: u32 = 256 << 10;
+
 /// An open segment file.
 pub(super) struct Segment {
     pub(super) id: SegmentId,
     pub(super) file: Arc<dyn DataFile>,
+    /// Whether the file held something else before, as far as is known.
+    pub(super) is_reused: bool,
     seed: Seed,
     is_damage_logged: AtomicBool,
 }
@@ -49,9 +72,30 @@ impl Segment {
         bytes_max: u32,
     ) -> io::Result<Self> {
         let file = files.create(&file_name(id))?;
-        let header = segment_header(store_id, id, bytes_max);
+        let header = segment_header(store_id, id, bytes_max, false);
         file.write_all_at(&mut [IoSlice::new(&header)], 0)?;
-        Ok(Self::new(store_id, id, file))
+        Ok(Self::new(store_id, id, file, false))
+    }
+
+    /// A new segment in a file that held something else before; with `durable` its name is on the medium
+    /// before anything in it changes, so that it is never met under the name that it had.
+    pub(super) fn create_in(
+        spare: Spare,
+        files: &dyn Files,
+        store_id: u64,
+        id: SegmentId,
+        bytes_max: u32,
+        durable: bool,
+    ) -> io::Result<Self> {
+        files.rename(&spare.name, &file_name(id))?;
+        if durable {
+            files.sync_names()?;
+        }
+        let header = segment_header(store_id, id, bytes_max, true);
+        let padding = padding(SEGMENT_HEADER_BYTES, spare.bytes);
+        let mut slices = [IoSlice::new(&header), IoSlice::new(padding)];
+        spare.file.write_all_at(&mut slices, 0)?;
+        Ok(Self::new(store_id, id, spare.file, true))
     }
 
     /// A segment that is there. A damaged header alone costs nothing, because every record proves by its
@@ -62,22 +106,25 @@ impl Segment {
     pub(super) fn open(files: &dyn Files, store_id: u64, id: SegmentId) -> io::Result<Self> {
         let file = files.open(&file_name(id))?;
         let header = file.read_at(0, SEGMENT_HEADER_BYTES as usize)?;
-        let segment = Self::new(store_id, id, file);
         match read_segment_header(&header, store_id, id) {
-            HeaderSays::Own => {}
-            HeaderSays::Nothing => segment.log_damage("the segment's header"),
+            HeaderSays::Own { is_reused } => Ok(Self::new(store_id, id, file, is_reused)),
+            HeaderSays::Nothing => {
+                let segment = Self::new(store_id, id, file, true);
+                segment.log_damage("the segment's header");
+                Ok(segment)
+            }
             HeaderSays::Foreign => {
                 let why = "it is another segment, of another store or of another version";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                Err(io::Error::new(io::ErrorKind::InvalidData, why))
             }
         }
-        Ok(segment)
     }
 
-    fn new(store_id: u64, id: SegmentId, file: Arc<dyn DataFile>) -> Self {
+    fn new(store_id: u64, id: SegmentId, file: Arc<dyn DataFile>, is_reused: bool) -> Self {
         Self {
             id,
             file,
+            is_reused,
             seed: Seed::new(store_id, id),
             is_damage_logged: AtomicBool::new(false),
         }
@@ -104,6 +151,26 @@ impl Segment {
     pub(super) fn record_at(&self, location: Location) -> Option<(Head, Bytes)> {
         let bytes = location.bytes as usize;
         let read = self.file.read_at(location.offset.into(), bytes).ok()?;
+        self.parsed(location, read)
+    }
+
+    /// The same if the system has it in memory.
+    pub(super) fn cached_record_at(
+        &self,
+        location: Location,
+    ) -> Result<Option<(Head, Bytes)>, WouldWait> {
+        if location.bytes > CACHED_RECORD_BYTES_MAX {
+            return Err(WouldWait);
+        }
+        let bytes = location.bytes as usize;
+        match self.file.read_cached_at(location.offset.into(), bytes) {
+            Ok(Some(read)) => Ok(self.parsed(location, read)),
+            Ok(None) => Err(WouldWait),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn parsed(&self, location: Location, read: Vec<u8>) -> Option<(Head, Bytes)> {
         let head = Head::parse(&read, self.place(location.offset))?;
         Some((head, read.into()))
     }
@@ -149,10 +216,10 @@ impl Segments {
         segments.insert(segment.id, segment);
     }
 
-    /// `false` if it was not there.
-    pub(super) fn remove(&self, id: SegmentId) -> bool {
+    /// Nobody finds it any more; who has found it may still be reading.
+    pub(super) fn remove(&self, id: SegmentId) -> Option<Arc<Segment>> {
         let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        segments.remove(&id).is_some()
+        segments.remove(&id)
     }
 
     pub(super) fn clear(&self) {
@@ -169,6 +236,15 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_is_padded_to_the_page_within_the_file() {
+        assert_eq!(padding(64, 64).len(), 0, "a file that grows");
+        assert_eq!(padding(64, 10_000).len(), 4_032);
+        assert_eq!(padding(8_193, 10_000).len(), 1_807, "up to the file's end");
+        assert_eq!(padding(4_096, 10_000).len(), 0);
+        assert_eq!(padding(20_000, 10_000).len(), 0);
+    }
 
     #[test]
     fn a_segments_name_is_read_back_and_no_other_name_is() {

@@ -1,18 +1,20 @@
 //! What readers and the writer share: the index, the segments, the counters; and the lookup itself.
 //!
-//! Knows nothing of how the log is written. A lookup blocks on the file system and runs on any thread.
+//! Knows nothing of how the log is written. A lookup may block on the file system, unless it is told not to.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::UnixMillis;
 use tokio::sync::watch;
 
-use super::index::{Candidate, Index};
+use super::index::{Candidate, Index, Location};
 use super::planted::{Bug, Planted};
-use super::record::{Kind, Name};
-use super::segment::{Segment, Segments};
+use super::record::{Head, Kind, Name};
+use super::segment::{Segment, Segments, WouldWait};
 use crate::store::{Entry, StoreStats};
 
 /// See the file's head.
@@ -54,8 +56,34 @@ impl Shared {
         }
     }
 
-    /// The entry of `key`, whose hash is `hash`, if there is one that may be served at `now`.
+    /// The entry of `key`, whose hash is `hash`, if there is one that may be served at `now`. Reads from
+    /// the medium if it has to.
     pub(super) fn lookup(&self, key: &EntryKey, hash: u64, now: UnixMillis) -> Option<Entry> {
+        let read = |segment: &Segment, location| Ok::<_, Infallible>(segment.record_at(location));
+        let Ok(found) = self.lookup_by(read, key, hash, now);
+        found
+    }
+
+    /// The same from what is in memory of the files.
+    ///
+    /// # Errors
+    /// When only the medium can tell.
+    pub(super) fn cached_lookup(
+        &self,
+        key: &EntryKey,
+        hash: u64,
+        now: UnixMillis,
+    ) -> Result<Option<Entry>, WouldWait> {
+        self.lookup_by(Segment::cached_record_at, key, hash, now)
+    }
+
+    fn lookup_by<E>(
+        &self,
+        read: impl Fn(&Segment, Location) -> Result<Option<(Head, Bytes)>, E>,
+        key: &EntryKey,
+        hash: u64,
+        now: UnixMillis,
+    ) -> Result<Option<Entry>, E> {
         let candidates = self.index.candidates(hash);
         let live = candidates.into_iter().filter(|found| !found.is_retired);
         for candidate in live {
@@ -63,7 +91,7 @@ impl Shared {
             let Some(segment) = self.segments.find(candidate.location.segment) else {
                 continue;
             };
-            let Some((head, record)) = segment.record_at(candidate.location) else {
+            let Some((head, record)) = read(&segment, candidate.location)? else {
                 self.retire_damaged(&segment, hash, candidate, "a record");
                 continue;
             };
@@ -77,20 +105,20 @@ impl Shared {
             };
             let Some(entry) = entry else {
                 self.retire_damaged(&segment, hash, candidate, "a value");
-                return None;
+                return Ok(None);
             };
             if entry.is_live(now) {
                 if !candidate.is_hot {
                     self.index.mark_hot(hash, candidate.location);
                 }
-                return Some(entry);
+                return Ok(Some(entry));
             }
             if self.index.retire(hash, candidate.location) {
                 Counters::add(&self.counters.expired, 1);
             }
-            return None;
+            return Ok(None);
         }
-        None
+        Ok(None)
     }
 
     /// From now on the damaged record is a miss; it goes on hiding what is older.

@@ -82,6 +82,7 @@ enum State {
 
 impl Writer {
     pub(super) fn new(log: Log, recovery: Recovery, commands: UnboundedReceiver<Command>) -> Self {
+        log.site.observer.unread(recovery.unread());
         Self {
             site: log.site.clone(),
             state: State::On {
@@ -144,6 +145,7 @@ impl Writer {
 
     /// A few milliseconds of what goes on in the background.
     fn work_a_little(&mut self) {
+        let started = self.site.clock.monotonic();
         let State::On {
             log,
             recovery,
@@ -152,30 +154,65 @@ impl Writer {
         else {
             return;
         };
+        let is_reclaim = upkeep.is_some() || !log.forgetting.is_done();
         log.forgetting.step(&self.site.shared);
-        if let Some(remaining) = recovery {
-            if remaining.is_paused() {
-                return;
-            }
-            match remaining.step(log) {
-                Ok(false) => {}
-                Ok(true) => self.end_recovery(),
-                Err(error) => self.switch_off(&error),
-            }
-        } else if let Some((round, _)) = upkeep {
-            match round.step(log) {
-                Ok(false) => {}
-                Ok(true) => {
-                    if let Some((_, Some(done))) = upkeep.take() {
-                        // Who waited may have gone.
-                        let _ = done.send(());
-                    }
-                }
-                Err(error) if is_lack_of_descriptors(&error) => *upkeep = None,
-                Err(error) => self.switch_off(&error),
-            }
+        if recovery.is_some() {
+            self.recover_a_little();
+        } else if upkeep.is_some() {
+            self.reclaim_a_little();
         } else if std::mem::take(&mut log.is_room_due) {
             *upkeep = Some((Round::start(log), None));
+        }
+        if is_reclaim {
+            self.site.say_paused(started);
+        }
+    }
+
+    fn recover_a_little(&mut self) {
+        let State::On {
+            log,
+            recovery: Some(remaining),
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        if remaining.is_paused() {
+            return;
+        }
+        let unread = remaining.unread();
+        match remaining.step(log) {
+            Ok(false) => {
+                if remaining.unread() != unread {
+                    remaining.say_progress();
+                    self.site.observer.unread(remaining.unread());
+                }
+            }
+            Ok(true) => self.end_recovery(),
+            Err(error) => self.switch_off(&error),
+        }
+    }
+
+    fn reclaim_a_little(&mut self) {
+        let State::On {
+            log,
+            upkeep: upkeep @ Some(_),
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        let step = upkeep.as_mut().map(|(round, _)| round.step(log));
+        match step {
+            Some(Ok(true)) => {
+                if let Some((_, Some(done))) = upkeep.take() {
+                    // Who waited may have gone.
+                    let _ = done.send(());
+                }
+            }
+            Some(Err(error)) if is_lack_of_descriptors(&error) => *upkeep = None,
+            Some(Err(error)) => self.switch_off(&error),
+            Some(Ok(false)) | None => {}
         }
     }
 
@@ -198,6 +235,7 @@ impl Writer {
             damaged = stats.damaged,
             "the disk store has read its log"
         );
+        self.site.observer.unread(0);
         self.site.shared.recovered.send_replace(true);
     }
 
@@ -268,6 +306,8 @@ impl Writer {
         shared.segments.clear();
         shared.index.clear();
         shared.recovered.send_replace(true);
+        // The log first: it may still be writing a spare.
+        self.state = State::Off { has_files: true };
         let has_files = open::remove_all(&self.site).is_err();
         self.state = State::Off { has_files };
     }

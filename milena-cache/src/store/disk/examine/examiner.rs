@@ -16,6 +16,7 @@ use crate::store::disk::files::Files as _;
 use crate::store::disk::manifest::{self, Manifest};
 use crate::store::disk::open::LOCK_NAME;
 use crate::store::disk::segment::{file_name, id_of};
+use crate::store::disk::spares;
 
 /// See the file's head.
 pub(super) struct Examiner {
@@ -156,7 +157,10 @@ impl Examiner {
         for name in names {
             if name == manifest::TEMPORARY_NAME {
                 self.note(&name, Fault::ManifestTemporary);
-            } else if id_of(&name).is_none() && !own.contains(&name.as_str()) {
+            } else if id_of(&name).is_none()
+                && !spares::is_name(&name)
+                && !own.contains(&name.as_str())
+            {
                 self.note(&name, Fault::Foreign);
             }
         }

@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::store::disk::files::{DataFile, Directory, Files};
+use crate::store::disk::directory::{Directory, SystemFile};
+use crate::store::disk::files::{DataFile, Files};
 
 /// A directory whose files are opened for reading only. Everything that would change it fails.
 pub(super) struct ReadOnly {
@@ -32,7 +33,12 @@ impl Files for ReadOnly {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
-        Ok(Arc::new(File::open(self.path.join(name))?))
+        let file = File::open(self.path.join(name))?;
+        Ok(Arc::new(SystemFile::new(file)))
+    }
+
+    fn rename(&self, _name: &str, _new_name: &str) -> io::Result<()> {
+        Err(refused())
     }
 
     fn remove(&self, _name: &str) -> io::Result<()> {

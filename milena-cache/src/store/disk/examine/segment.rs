@@ -60,7 +60,7 @@ pub struct RecordCounts {
     pub expired: u64,
     /// Puts of keys that were put or deleted again since.
     pub superseded: u64,
-    /// Deletions.
+    /// Deletions, and puts that a crash cut off.
     pub tombstones: u64,
     /// Records whose head or value does not verify.
     pub damaged: u64,
@@ -190,7 +190,7 @@ impl Examiner {
                     &mut counts.damaged
                 }
                 Ok(_) if self.is_log_lost => &mut counts.dropped,
-                Ok(head) if head.kind == Kind::Tombstone => &mut counts.tombstones,
+                Ok(_) if entry.is_tombstone => &mut counts.tombstones,
                 Ok(_) if !is_newest => &mut counts.superseded,
                 Ok(head) if head.dies_at().has_passed(self.now) => &mut counts.expired,
                 Ok(_) => &mut counts.live,
@@ -235,9 +235,13 @@ fn read(segment: &Segment, entry: &FooterEntry) -> Result<Head, Fault> {
     let Some((head, record)) = segment.record_at(location) else {
         return Err(damaged);
     };
+    // A put that a crash cut off is listed as a tombstone.
     let is_listed_so = head.record_bytes() == u64::from(entry.bytes)
-        && (head.kind == Kind::Tombstone) == entry.is_tombstone;
+        && (head.kind != Kind::Tombstone || entry.is_tombstone);
     match head.name(&record).key() {
+        Some(key) if is_listed_so && entry.is_tombstone && key.hash64() == entry.key_hash => {
+            Ok(head)
+        }
         Some(key) if is_listed_so && key.hash64() == entry.key_hash => match head.entry(&record) {
             Some(_) => Ok(head),
             None => Err(Fault::Value { key }),

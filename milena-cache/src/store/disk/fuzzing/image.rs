@@ -93,7 +93,7 @@ fn make_up(input: &[u8]) -> Option<(Choices, MemoryFiles, Puts)> {
     let mut listed = Vec::new();
     for id in 1..=choices.segments {
         let (segment, body) = next_segment(&mut rest)?;
-        let mut file = segment_header(STORE_ID, SegmentId(id), SEGMENT_BYTES);
+        let mut file = segment_header(STORE_ID, SegmentId(id), SEGMENT_BYTES, false);
         file.extend_from_slice(body);
         file[20] ^= u8::from(segment.is_header_damaged);
         let end = if segment.is_vouched_for {

@@ -51,6 +51,7 @@ impl Opened {
             files: Arc::new(files.clone()),
             config: Arc::new(config),
             clock: clock.clone(),
+            observer: Arc::new(()),
             shared: Arc::new(Shared::new(Planted::default())),
             key_hash: EntryKey::hash64,
         };

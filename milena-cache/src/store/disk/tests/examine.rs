@@ -286,7 +286,10 @@ async fn a_segment_that_is_missing_cut_short_or_foreign_costs_all_older_ones() {
     assert_eq!(found.records().dropped, older);
 
     for (header, what) in [
-        (segment_header(99, SegmentId(2), 4_096), "of another store"),
+        (
+            segment_header(99, SegmentId(2), 4_096, false),
+            "of another store",
+        ),
         (of_version_2(&whole[..64]), "of another version"),
         (whole_header(&store, &names[2]), "another segment"),
     ] {

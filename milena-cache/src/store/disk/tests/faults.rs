@@ -197,6 +197,7 @@ async fn what_cannot_be_read_is_a_miss_and_counted_once() {
     let (fixture, store) = with_old_values(DiskSync::Os).await;
     fixture.files.set_faults(Faults {
         reads: true,
+        uncached: true,
         ..Faults::default()
     });
     assert_eq!(store.value("replaced").await, None);
@@ -220,6 +221,7 @@ async fn what_could_not_be_read_for_a_while_does_not_come_back_after_it_was_repl
     store.fill_segments(1).await;
     fixture.files.set_faults(Faults {
         reads: true,
+        uncached: true,
         ..Faults::default()
     });
     store.remove("deleted").await;

@@ -13,7 +13,7 @@ use super::super::planted::{Bug, Planted};
 use super::super::reclaim::Round;
 use super::super::shared::Shared;
 use super::super::writer::Command;
-use super::super::{DiskConfig, DiskStore, DiskSync, Parts};
+use super::super::{DiskConfig, DiskStore, DiskSync, Observer, Parts};
 use super::memory_files::MemoryFiles;
 use crate::error::Result;
 use crate::store::{Entry, Store};
@@ -26,6 +26,7 @@ pub(super) struct Fixture {
     pub(super) config: DiskConfig,
     pub(super) key_hash: fn(&EntryKey) -> u64,
     pub(super) planted: Option<Bug>,
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 impl Fixture {
@@ -43,6 +44,7 @@ impl Fixture {
             },
             key_hash: EntryKey::hash64,
             planted: None,
+            observer: Arc::new(()),
         }
     }
 
@@ -81,6 +83,7 @@ impl Fixture {
             files: Arc::new(self.files.clone()),
             config: Arc::new(self.config.clone()),
             clock: self.clock.clone(),
+            observer: Arc::clone(&self.observer),
             shared: Arc::new(Shared::new(Planted(self.planted))),
             key_hash: self.key_hash,
         }

@@ -8,6 +8,8 @@ use rustix::io::Errno;
 
 use super::super::files::{DataFile, Files};
 
+const BLOCK_BYTES: usize = 512;
+
 /// A directory in memory; a clone is the same directory.
 #[derive(Clone, Default)]
 pub(in super::super) struct MemoryFiles(Arc<Mutex<State>>);
@@ -19,10 +21,10 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     /// Every file there ever was, by number.
     contents: Vec<Contents>,
-    /// The write that nothing has followed yet: file, offset, length.
-    last_write: Option<(usize, usize, usize)>,
+    /// The write that nothing has followed yet.
+    last_write: Option<LastWrite>,
     writes: u32,
-    /// The bytes of all writes to segments.
+    /// The bytes of all writes to segments that are not zero: padding is no data.
     data_bytes_written: u64,
     /// How many files are open.
     open: usize,
@@ -31,8 +33,19 @@ struct State {
     bytes_highest: u64,
 }
 
+struct LastWrite {
+    file: usize,
+    offset: usize,
+    bytes: usize,
+    /// What the file held before.
+    before: Vec<u8>,
+}
+
 #[derive(Clone, Default)]
 struct Contents {
+    /// It was made to be written over later: what happens to it is not counted, and fails only if all
+    /// such files do.
+    is_spare: bool,
     bytes: Vec<u8>,
     /// What a power loss leaves.
     durable: Vec<u8>,
@@ -47,8 +60,12 @@ pub(in super::super) struct Faults {
     pub(in super::super) syncs: Option<(u32, u32)>,
     /// Every removal fails.
     pub(in super::super) removals: bool,
-    /// Every read fails.
+    /// Every read of the medium fails.
     pub(in super::super) reads: bool,
+    /// Nothing can be read without the medium.
+    pub(in super::super) uncached: bool,
+    /// No file can be written beforehand.
+    pub(in super::super) spares: bool,
     /// No more files than this can be open at once.
     pub(in super::super) open_max: Option<usize>,
     /// The file system is full beyond this many bytes.
@@ -69,7 +86,12 @@ impl MemoryFiles {
         self.state().writes
     }
 
-    /// The bytes that were written to segments.
+    /// How many files were ever made.
+    pub(in super::super) fn made(&self) -> usize {
+        self.state().contents.len()
+    }
+
+    /// The bytes that were written to segments, but for zeros.
     pub(in super::super) fn data_bytes_written(&self) -> u64 {
         self.state().data_bytes_written
     }
@@ -116,31 +138,40 @@ impl MemoryFiles {
     /// 256 parts of it remain. Gives whether a write was torn.
     pub(in super::super) fn tear_last_write(&self, part: u8) -> bool {
         let mut state = self.state();
-        let Some((file, offset, bytes)) = state.last_write.take() else {
+        let Some(last) = state.last_write.take() else {
             return false;
         };
-        let remaining = offset + bytes * usize::from(part) / 256;
-        let contents = &mut state.contents[file];
-        contents.bytes.truncate(remaining);
-        contents.durable.truncate(remaining);
+        let remaining = last.offset + last.bytes * usize::from(part) / 256;
+        let contents = &mut state.contents[last.file];
+        let mut torn = contents.bytes[..remaining].to_vec();
+        torn.extend(last.before.iter().skip(remaining));
+        contents.durable.truncate(torn.len());
+        let rest = remaining.min(contents.durable.len());
+        let durable_end = contents.durable.len();
+        contents.durable[rest..].copy_from_slice(&torn[rest..durable_end]);
+        contents.bytes = torn;
         true
     }
 
-    /// The machine stops. Of what was not synced, `part` of 256 parts remain at each file's end, and
-    /// of that every other block of 512 bytes is zeros.
+    /// The machine stops. Of the blocks of 512 bytes that were changed and not synced, `part` of 256 parts
+    /// may remain in each file, and of those every other one does not.
     pub(in super::super) fn lose_power(&self, part: u8) {
         let mut state = self.state();
         state.names = state.durable_names.clone();
         state.last_write = None;
         for contents in &mut state.contents {
-            let durable = contents.durable.len();
-            let unsynced = contents.bytes.len().saturating_sub(durable);
-            let remaining = contents.durable.len() + unsynced * usize::from(part) / 256;
+            let blocks = contents.bytes.chunks(BLOCK_BYTES).enumerate();
+            let is_changed = |(number, block): &(usize, &[u8])| {
+                let at = number * BLOCK_BYTES;
+                contents.durable.get(at..at + block.len()) != Some(block)
+            };
+            let changed: Vec<_> = blocks.filter(is_changed).collect();
             let mut left = contents.durable.clone();
-            if remaining > durable {
-                left.extend_from_slice(&contents.bytes[durable..remaining]);
-                let tail = left[durable..].chunks_mut(512);
-                tail.step_by(2).for_each(|block| block.fill(0));
+            let remaining = changed.len() * usize::from(part) / 256;
+            for (number, block) in changed[..remaining].iter().skip(1).step_by(2) {
+                let at = number * BLOCK_BYTES;
+                left.resize(left.len().max(at + block.len()), 0);
+                left[at..at + block.len()].copy_from_slice(block);
             }
             contents.bytes = left;
         }
@@ -160,7 +191,10 @@ impl State {
     }
 
     fn create(&mut self, name: &str) -> usize {
-        self.contents.push(Contents::default());
+        self.contents.push(Contents {
+            is_spare: name.starts_with("spare-"),
+            ..Contents::default()
+        });
         let file = self.contents.len() - 1;
         self.names.insert(name.to_owned(), file);
         file
@@ -173,23 +207,44 @@ impl State {
             .ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn read(&self, file: usize, offset: u64, bytes: usize) -> Vec<u8> {
+        let contents = &self.contents[file].bytes;
+        let start = usize::try_from(offset).unwrap().min(contents.len());
+        let end = (start + bytes).min(contents.len());
+        contents[start..end].to_vec()
+    }
+
     fn write(&mut self, file: usize, bytes: &[u8], offset: usize) -> io::Result<()> {
+        let growth = (offset + bytes.len()).saturating_sub(self.contents[file].bytes.len()) as u64;
         let is_full = self
             .faults
             .capacity_bytes
-            .is_some_and(|capacity| self.bytes() + bytes.len() as u64 > capacity);
-        let is_failing = fails(&mut self.faults.writes);
+            .is_some_and(|capacity| self.bytes() + growth > capacity);
+        let is_spare = self.contents[file].is_spare;
+        let is_failing = if is_spare {
+            self.faults.spares
+        } else {
+            fails(&mut self.faults.writes)
+        };
         let written = if is_failing || is_full {
             bytes.len() / 2
         } else {
             bytes.len()
         };
-        self.writes += 1;
         let contents = &mut self.contents[file].bytes;
+        let before = contents.clone();
         contents.resize(contents.len().max(offset + written), 0);
         contents[offset..offset + written].copy_from_slice(&bytes[..written]);
+        if !is_spare {
+            self.writes += 1;
+            self.last_write = Some(LastWrite {
+                file,
+                offset,
+                bytes: written,
+                before,
+            });
+        }
         self.bytes_highest = self.bytes_highest.max(self.bytes());
-        self.last_write = Some((file, offset, written));
         if is_full {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -255,6 +310,16 @@ impl Files for MemoryFiles {
         state.take_descriptor()?;
         drop(state);
         Ok(Arc::new(MemoryFile(self.clone(), number)))
+    }
+
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.find(name)?;
+        state.last_write = None;
+        state.names.remove(name);
+        state.names.insert(new_name.to_owned(), file);
+        state.contents[file].is_spare = false;
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -325,23 +390,31 @@ impl DataFile for MemoryFile {
         if state.faults.reads {
             return Err(io::Error::other("injected read error"));
         }
-        let contents = &state.contents[self.1].bytes;
-        let start = usize::try_from(offset).unwrap().min(contents.len());
-        let end = (start + bytes).min(contents.len());
-        Ok(contents[start..end].to_vec())
+        Ok(state.read(self.1, offset, bytes))
+    }
+
+    fn read_cached_at(&self, offset: u64, bytes: usize) -> io::Result<Option<Vec<u8>>> {
+        let state = self.0.state();
+        if state.faults.uncached {
+            return Ok(None);
+        }
+        let read = state.read(self.1, offset, bytes);
+        Ok((read.len() == bytes).then_some(read))
     }
 
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         let offset = usize::try_from(offset).unwrap();
         let mut state = self.0.state();
-        state.data_bytes_written += bytes.len() as u64;
+        state.data_bytes_written += bytes.iter().filter(|byte| **byte != 0).count() as u64;
         state.write(self.1, &bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.state();
-        state.sync()?;
+        if !state.contents[self.1].is_spare {
+            state.sync()?;
+        }
         let contents = &mut state.contents[self.1];
         contents.durable = contents.bytes.clone();
         Ok(())
