@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::data::Random;
 use crate::engine::{Engine, Failure};
+use crate::machine;
 
 /// One operation in so many is timed.
 const TIMED_EVERY: u64 = 8;
@@ -63,6 +64,8 @@ pub struct Measured {
     pub failures: u64,
     pub failure: Option<String>,
     pub seconds: f64,
+    /// Of all threads of the process together.
+    pub processor_seconds: f64,
     /// In nanoseconds, in order.
     pub latencies: Vec<u64>,
 }
@@ -74,6 +77,11 @@ impl Measured {
 
     pub fn per_second(&self) -> f64 {
         self.total() as f64 / self.seconds
+    }
+
+    /// In microseconds.
+    pub fn processor_per_operation(&self) -> f64 {
+        self.processor_seconds * 1e6 / self.total() as f64
     }
 
     /// In microseconds.
@@ -104,6 +112,7 @@ pub fn run<E: Engine, W: Work<E>>(
     let work = Arc::new(work);
     let stop = Arc::new(AtomicBool::new(false));
     let (results, finished) = mpsc::channel();
+    let processor = machine::processor_seconds();
     let start = Instant::now();
     let mut threads = Vec::new();
     for task in 0..plan.tasks {
@@ -123,6 +132,7 @@ pub fn run<E: Engine, W: Work<E>>(
     }
     drop(results);
     let mut measured = collect(&finished, start, plan, &stop);
+    measured.processor_seconds = machine::processor_seconds() - processor;
     for thread in threads {
         thread.join().expect("a task does not panic");
     }

@@ -43,6 +43,18 @@ pub fn fetched_bytes() -> u64 {
     number_after(&io, "\nread_bytes:")
 }
 
+/// The processor time that all threads of this process have used, in seconds.
+pub fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field, in parentheses, is the only one that may contain spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let user_and_system = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = user_and_system
+        .filter_map(|it| it.parse::<u64>().ok())
+        .sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
 /// The memory of this process that is not of files, in bytes.
 pub fn memory_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -157,6 +169,14 @@ pub fn cool(dir: &Path) -> io::Result<()> {
 /// Writes out what is dirty, so that one run does not pay for the one before it.
 pub fn sync() {
     rustix::fs::sync();
+}
+
+/// Writes out what is dirty in the file system that `dir` is on.
+pub fn sync_file_system(dir: &Path) {
+    if let Ok(dir) = File::open(dir) {
+        // What cannot be synced now is synced the next time.
+        let _ = rustix::fs::syncfs(dir);
+    }
 }
 
 /// The machine, in one line.

@@ -109,6 +109,14 @@ pub struct Sizes {
     pub json: PathBuf,
 }
 
+impl Sizes {
+    /// The engines of experiments in which the way of calling them makes no difference.
+    pub fn engines_once(&self) -> impl Iterator<Item = Name> + '_ {
+        let engines = self.engines.iter().copied();
+        engines.filter(|engine| !engine.is_another_way())
+    }
+}
+
 impl Options {
     pub fn sizes(&self) -> Sizes {
         let quick = self.quick;
@@ -118,7 +126,14 @@ impl Options {
         Sizes {
             engines: or(
                 &self.engines,
-                &[Name::Milena, Name::Rocksdb, Name::Fjall, Name::Foyer],
+                &[
+                    Name::Milena,
+                    Name::Rocksdb,
+                    Name::RocksdbTasks,
+                    Name::Fjall,
+                    Name::FjallTasks,
+                    Name::Foyer,
+                ],
             ),
             rounds: self.rounds.unwrap_or(if quick { 1 } else { 5 }),
             values: if quick {

@@ -8,6 +8,7 @@ use crate::job::Figures;
 /// Everything that one command measured.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
+    /// What it was measured on.
     pub machine: String,
     pub command: String,
     /// Whether RocksDB was compiled for a processor with checksum instructions.

@@ -12,7 +12,6 @@ use crate::targets;
 enum Unit {
     /// Thousands a second, with the spread of the rounds.
     KiloPerSecond,
-    MegabytesPerSecond,
     Microseconds,
     Factor,
     Percent,
@@ -32,6 +31,140 @@ enum Ratio {
     Less,
 }
 
+/// One table: what it is called, which figure it shows, and how.
+type Shown = (&'static str, &'static str, Unit, Ratio);
+
+const OF_PUTS: &[Shown] = &[
+    ("k ops/s", "ops_per_s", Unit::KiloPerSecond, Ratio::More),
+    ("MB/s of values", "mb_per_s", Unit::Count, Ratio::None),
+    (
+        "processor time a put",
+        "processor_us",
+        Unit::Microseconds,
+        Ratio::Less,
+    ),
+    (
+        "99th percentile of a put",
+        "p99_us",
+        Unit::Microseconds,
+        Ratio::None,
+    ),
+    (ASKED, "asked_per_byte", Unit::Factor, Ratio::Less),
+    (DIRTIED, "dirtied_per_byte", Unit::Factor, Ratio::Less),
+    (ON_DISK, "disk_per_user_byte", Unit::Factor, Ratio::None),
+    (
+        "of what was put, found after reopening",
+        "kept",
+        Unit::Percent,
+        Ratio::None,
+    ),
+];
+
+const OF_GETS: &[Shown] = &[
+    ("k ops/s", "ops_per_s", Unit::KiloPerSecond, Ratio::More),
+    ("MB/s of values", "mb_per_s", Unit::Count, Ratio::None),
+    (
+        "processor time a get",
+        "processor_us",
+        Unit::Microseconds,
+        Ratio::Less,
+    ),
+    (
+        "99th percentile of a get",
+        "p99_us",
+        Unit::Microseconds,
+        Ratio::None,
+    ),
+    (
+        "bytes fetched from the medium a get",
+        "fetched_per_get",
+        Unit::Bytes,
+        Ratio::None,
+    ),
+    (MISSED, "miss_part", Unit::Percent, Ratio::None),
+];
+
+const OF_REOPENING: &[Shown] = &[
+    (
+        "until everything is served",
+        "open_seconds",
+        Unit::Seconds,
+        Ratio::Less,
+    ),
+    (
+        "memory per object, once open",
+        "memory_per_object",
+        Unit::Bytes,
+        Ratio::None,
+    ),
+    (MISSED, "miss_part", Unit::Percent, Ratio::None),
+];
+
+/// A row of a table with one case.
+type Row = (&'static str, &'static str, Unit);
+
+const OF_FILL: &[Row] = &[
+    ("filled at, k ops/s", "ops_per_s", Unit::KiloPerSecond),
+    ("memory per object", "memory_per_object", Unit::Bytes),
+    ("most memory, MiB", "memory_peak_bytes", Unit::Mebibytes),
+    (ASKED, "asked_per_byte", Unit::Factor),
+    (DIRTIED, "dirtied_per_byte", Unit::Factor),
+    (ON_DISK, "disk_per_user_byte", Unit::Factor),
+];
+
+const OF_KILLS: &[Row] = &[
+    ("kills", "kills", Unit::Count),
+    ("acknowledged puts and deletes", "acknowledged", Unit::Count),
+    ("puts lost", "lost", Unit::Count),
+    ("deletes resurrected", "resurrected", Unit::Count),
+    ("older values served", "stale", Unit::Count),
+    ("wrong bytes served", "wrong", Unit::Count),
+];
+
+const BEYOND: &[Row] = &[
+    ("hot reads that hit", "hot_hit_part", Unit::Percent),
+    ("hot keys there at the end", "hot_kept_part", Unit::Percent),
+    (
+        "highest bytes in files, of the cap",
+        "highest_part_of_cap",
+        Unit::Percent,
+    ),
+    (
+        "highest bytes in files, MiB",
+        "highest_bytes",
+        Unit::Mebibytes,
+    ),
+    (
+        "highest bytes in blocks, MiB",
+        "highest_allocated",
+        Unit::Mebibytes,
+    ),
+    (
+        "highest in deleted but open files, MiB",
+        "highest_deleted_but_open",
+        Unit::Mebibytes,
+    ),
+    ("looks at the files", "looks", Unit::Count),
+    (ASKED, "asked_per_byte", Unit::Factor),
+    (DIRTIED, "dirtied_per_byte", Unit::Factor),
+    (
+        "puts (and as many gets), k ops/s",
+        "puts_per_s",
+        Unit::KiloPerSecond,
+    ),
+    (
+        "99.9th percentile of a put and a get",
+        "p999_us",
+        Unit::Microseconds,
+    ),
+    ("slowest put and get", "max_us", Unit::Microseconds),
+];
+
+const ASKED: &str = "bytes written to files per byte put";
+const DIRTIED: &str = "bytes of pages made dirty per byte put";
+const ON_DISK: &str = "bytes on disk per byte put";
+const MISSED: &str = "gets that missed";
+
 /// All tables, in Markdown.
 pub fn all(report: &Report) -> String {
     let mut text = format!("Machine: {}.\n", report.machine);
@@ -40,222 +173,20 @@ pub fn all(report: &Report) -> String {
             "\n**RocksDB was compiled without checksum instructions and is at a disadvantage.**\n",
         );
     }
-    for experiment in [PUT_OS, PUT_ALWAYS] {
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "k ops/s",
-            "ops_per_s",
-            Unit::KiloPerSecond,
-            Ratio::More,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "MB/s of values",
-            "mb_per_s",
-            Unit::MegabytesPerSecond,
-            Ratio::None,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "99th percentile of a put",
-            "p99_us",
-            Unit::Microseconds,
-            Ratio::None,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "bytes written to files per byte put",
-            "asked_per_byte",
-            Unit::Factor,
-            Ratio::Less,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "bytes of pages made dirty per byte put",
-            "dirtied_per_byte",
-            Unit::Factor,
-            Ratio::Less,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "bytes on disk per byte put",
-            "disk_per_user_byte",
-            Unit::Factor,
-            Ratio::None,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "of what was put, found after reopening",
-            "kept",
-            Unit::Percent,
-            Ratio::None,
-        );
+    for (experiment, shown) in [
+        (PUT_OS, OF_PUTS),
+        (PUT_ALWAYS, OF_PUTS),
+        (GET_WARM, OF_GETS),
+        (GET_COLD, OF_GETS),
+        (REOPEN, OF_REOPENING),
+    ] {
+        for shown in shown {
+            matrix(&mut text, report, experiment, *shown);
+        }
     }
-    for experiment in [GET_WARM, GET_COLD] {
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "k ops/s",
-            "ops_per_s",
-            Unit::KiloPerSecond,
-            Ratio::More,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "MB/s of values",
-            "mb_per_s",
-            Unit::MegabytesPerSecond,
-            Ratio::None,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "99th percentile of a get",
-            "p99_us",
-            Unit::Microseconds,
-            Ratio::None,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "bytes fetched from the medium per get",
-            "fetched_per_get",
-            Unit::Bytes,
-            Ratio::None,
-        );
-        matrix(
-            &mut text,
-            report,
-            experiment,
-            "gets that missed",
-            "miss_part",
-            Unit::Percent,
-            Ratio::None,
-        );
-    }
-    let fill = [
-        ("filled at, k ops/s", "ops_per_s", Unit::KiloPerSecond),
-        ("memory per object", "memory_per_object", Unit::Bytes),
-        ("most memory, MiB", "memory_peak_bytes", Unit::Mebibytes),
-        (
-            "bytes written to files per byte put",
-            "asked_per_byte",
-            Unit::Factor,
-        ),
-        (
-            "bytes of pages made dirty per byte put",
-            "dirtied_per_byte",
-            Unit::Factor,
-        ),
-        (
-            "bytes on disk per byte put",
-            "disk_per_user_byte",
-            Unit::Factor,
-        ),
-    ];
-    list(&mut text, report, FILL, &fill);
-    matrix(
-        &mut text,
-        report,
-        REOPEN,
-        "until everything is served",
-        "open_seconds",
-        Unit::Seconds,
-        Ratio::Less,
-    );
-    matrix(
-        &mut text,
-        report,
-        REOPEN,
-        "memory per object, once open",
-        "memory_per_object",
-        Unit::Bytes,
-        Ratio::None,
-    );
-    matrix(
-        &mut text,
-        report,
-        REOPEN,
-        "gets that missed",
-        "miss_part",
-        Unit::Percent,
-        Ratio::None,
-    );
-    let kills = [
-        ("kills", "kills", Unit::Count),
-        ("acknowledged puts and deletes", "acknowledged", Unit::Count),
-        ("puts lost", "lost", Unit::Count),
-        ("deletes resurrected", "resurrected", Unit::Count),
-        ("older values served", "stale", Unit::Count),
-        ("wrong bytes served", "wrong", Unit::Count),
-    ];
-    list(&mut text, report, KILLS, &kills);
-    let beyond = [
-        ("hot reads that hit", "hot_hit_part", Unit::Percent),
-        ("hot keys there at the end", "hot_kept_part", Unit::Percent),
-        (
-            "highest bytes in files, of the cap",
-            "highest_part_of_cap",
-            Unit::Percent,
-        ),
-        (
-            "highest bytes in files, MiB",
-            "highest_bytes",
-            Unit::Mebibytes,
-        ),
-        (
-            "highest bytes in blocks, MiB",
-            "highest_allocated",
-            Unit::Mebibytes,
-        ),
-        (
-            "highest in deleted but open files, MiB",
-            "highest_deleted_but_open",
-            Unit::Mebibytes,
-        ),
-        ("looks at the files", "looks", Unit::Count),
-        (
-            "bytes written to files per byte put",
-            "asked_per_byte",
-            Unit::Factor,
-        ),
-        (
-            "bytes of pages made dirty per byte put",
-            "dirtied_per_byte",
-            Unit::Factor,
-        ),
-        (
-            "puts (and as many gets), k ops/s",
-            "puts_per_s",
-            Unit::KiloPerSecond,
-        ),
-        (
-            "99.9th percentile of a put and a get",
-            "p999_us",
-            Unit::Microseconds,
-        ),
-        ("slowest put and get", "max_us", Unit::Microseconds),
-    ];
-    list(&mut text, report, BEYOND_CAP, &beyond);
+    list(&mut text, report, FILL, OF_FILL);
+    list(&mut text, report, KILLS, OF_KILLS);
+    list(&mut text, report, BEYOND_CAP, BEYOND);
     text.push_str(&targets::table(report));
     for failure in &report.failures {
         let _ = writeln!(text, "\n**Failed:** {failure}");
@@ -264,15 +195,8 @@ pub fn all(report: &Report) -> String {
 }
 
 /// A row for each case, a column for each engine.
-fn matrix(
-    text: &mut String,
-    report: &Report,
-    experiment: &str,
-    title: &str,
-    figure: &str,
-    unit: Unit,
-    ratio: Ratio,
-) {
+fn matrix(text: &mut String, report: &Report, experiment: &str, shown: Shown) {
+    let (title, figure, unit, ratio) = shown;
     let engines = report.engines(experiment);
     let row = |case: &str| -> Vec<String> {
         let of = |engine| report.summary(experiment, case, engine, figure);
@@ -299,7 +223,7 @@ fn matrix(
 }
 
 /// A row for each figure, for an experiment with one case.
-fn list(text: &mut String, report: &Report, experiment: &str, figures: &[(&str, &str, Unit)]) {
+fn list(text: &mut String, report: &Report, experiment: &str, figures: &[Row]) {
     let engines = report.engines(experiment);
     for case in report.cases(experiment) {
         let row = |figure: &str, unit: Unit| -> Vec<String> {
@@ -359,9 +283,10 @@ impl Unit {
                 }
                 text
             }
-            Self::MegabytesPerSecond | Self::Count => format!("{median:.0}"),
+            Self::Count => format!("{median:.0}"),
             Self::Microseconds if median >= 10_000.0 => format!("{:.0} ms", median / 1e3),
-            Self::Microseconds => format!("{median:.0} µs"),
+            Self::Microseconds if median >= 100.0 => format!("{median:.0} µs"),
+            Self::Microseconds => format!("{median:.1} µs"),
             Self::Factor => format!("{median:.2}"),
             Self::Percent => format!("{:.1} %", median * 100.0),
             Self::Bytes => format!("{median:.0} B"),

@@ -71,7 +71,6 @@ fn targets(report: &Report) -> Vec<Target> {
                 .max(of("dirtied_per_byte")?.median),
         )
     };
-    let beyond = report.cases(BEYOND_CAP);
     let reopened = report.summary(REOPEN, "after kill -9", Name::Milena, "open_seconds");
     let at_least = |what, limit, measured| Target {
         what,
@@ -131,7 +130,7 @@ fn targets(report: &Report) -> Vec<Target> {
         at_most(
             "the same beyond the cap",
             1.35,
-            amplification(BEYOND_CAP, beyond.first().copied()),
+            median(BEYOND_CAP, "dirtied_per_byte"),
         ),
         at_most(
             "bytes of memory per object",

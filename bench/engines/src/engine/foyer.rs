@@ -10,6 +10,7 @@ use foyer::{
     BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
     HybridCachePolicy, PsyncIoEngineConfig, RecoverMode,
 };
+use tokio::sync::RwLock;
 
 use super::{Engine, Failure, Settings};
 use crate::data::Key;
@@ -28,8 +29,16 @@ const PACE_BYTES: usize = 8 << 20;
 /// See the file's head.
 pub struct Foyer {
     cache: HybridCache<u128, Bytes>,
-    /// Bytes since the disk was last waited for; `None` if it is not.
-    paced: Option<AtomicUsize>,
+    pace: Option<Pace>,
+}
+
+/// Makes puts wait for the disk.
+#[derive(Default)]
+struct Pace {
+    /// Bytes since the disk was last waited for.
+    bytes: AtomicUsize,
+    /// Held by who puts, and alone by who waits for the disk.
+    gate: RwLock<()>,
 }
 
 impl Engine for Foyer {
@@ -63,18 +72,25 @@ impl Engine for Foyer {
             .await?;
         Ok(Self {
             cache,
-            paced: settings.paced.then(AtomicUsize::default),
+            pace: settings.paced.then(Pace::default),
         })
     }
 
     async fn put(&self, key: Key, value: Bytes) -> Result<(), Failure> {
+        let Some(pace) = &self.pace else {
+            self.cache.insert(of(key), value);
+            return Ok(());
+        };
         let bytes = value.len();
-        self.cache.insert(of(key), value);
-        if let Some(paced) = &self.paced
-            && paced.fetch_add(bytes, Ordering::Relaxed) + bytes > PACE_BYTES
         {
-            paced.store(0, Ordering::Relaxed);
-            self.cache.storage().wait().await;
+            let _gate = pace.gate.read().await;
+            self.cache.insert(of(key), value);
+        }
+        if pace.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > PACE_BYTES {
+            let _gate = pace.gate.write().await;
+            if pace.bytes.swap(0, Ordering::Relaxed) > 0 {
+                self.cache.storage().wait().await;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod fjall;
 mod foyer;
+mod from_tasks;
 mod milena;
 mod rocksdb;
 
@@ -15,6 +16,7 @@ use crate::data::Key;
 
 pub use self::fjall::Fjall;
 pub use self::foyer::Foyer;
+pub use self::from_tasks::FromTasks;
 pub use self::milena::Milena;
 pub use self::rocksdb::RocksDb;
 
@@ -31,21 +33,34 @@ pub const CACHE_PART_OF_CAP: u64 = 64;
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Name {
     Milena,
+    /// From a thread for each task.
     Rocksdb,
+    /// From tasks, by `spawn_blocking`.
+    RocksdbTasks,
+    /// From a thread for each task.
     Fjall,
+    /// From tasks, by `spawn_blocking`.
+    FjallTasks,
     Foyer,
 }
 
 impl Name {
+    /// Whether it is another engine that is only called in another way.
+    pub fn is_another_way(self) -> bool {
+        matches!(self, Self::RocksdbTasks | Self::FjallTasks)
+    }
+
     /// As the tables call it.
     pub fn title(self) -> &'static str {
         match self {
             Self::Milena => "Milena",
             Self::Rocksdb => "RocksDB",
+            Self::RocksdbTasks => "RocksDB by spawn_blocking",
             Self::Fjall => "fjall",
+            Self::FjallTasks => "fjall by spawn_blocking",
             Self::Foyer => "foyer (no durable acknowledgement)",
         }
     }
@@ -125,7 +140,13 @@ macro_rules! with_engine {
         match $name {
             $crate::engine::Name::Milena => $function::<$crate::engine::Milena>($($argument),*),
             $crate::engine::Name::Rocksdb => $function::<$crate::engine::RocksDb>($($argument),*),
+            $crate::engine::Name::RocksdbTasks => {
+                $function::<$crate::engine::FromTasks<$crate::engine::RocksDb>>($($argument),*)
+            }
             $crate::engine::Name::Fjall => $function::<$crate::engine::Fjall>($($argument),*),
+            $crate::engine::Name::FjallTasks => {
+                $function::<$crate::engine::FromTasks<$crate::engine::Fjall>>($($argument),*)
+            }
             $crate::engine::Name::Foyer => $function::<$crate::engine::Foyer>($($argument),*),
         }
     };

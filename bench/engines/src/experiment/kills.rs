@@ -39,13 +39,13 @@ struct Counted {
 pub fn kills(lab: &mut Lab<'_>) -> Result<(), Failure> {
     let sizes = lab.sizes;
     let mut random = Random::new(sizes.kills);
-    let mut counted: Vec<Counted> = sizes.engines.iter().map(|_| Counted::default()).collect();
-    for &engine in &sizes.engines {
+    let mut counted: Vec<Counted> = sizes.engines_once().map(|_| Counted::default()).collect();
+    for engine in sizes.engines_once() {
         lab.empty_dir("kills", engine)?;
     }
     for kill in 0..sizes.kills {
         let until = 1 + random.below(ACKNOWLEDGEMENTS_MAX);
-        for (&engine, counted) in sizes.engines.iter().zip(&mut counted) {
+        for (engine, counted) in sizes.engines_once().zip(&mut counted) {
             let keys_per_task = KEYS_PER_TASK;
             let write = kill_job(lab, engine, kill, Task::WriteUntilKilled { keys_per_task });
             let check = kill_job(lab, engine, kill, Task::Check { keys_per_task });
@@ -56,7 +56,7 @@ pub fn kills(lab: &mut Lab<'_>) -> Result<(), Failure> {
         }
     }
     let case = format!("{TASKS} tasks");
-    for (&engine, counted) in sizes.engines.iter().zip(&counted) {
+    for (engine, counted) in sizes.engines_once().zip(&counted) {
         lab.add(KILLS, &case, engine, counted.figures());
         std::fs::remove_dir_all(lab.dir("kills", engine))?;
     }

@@ -17,7 +17,7 @@ const BEFORE_KILL: Duration = Duration::from_millis(300);
 pub fn restart(lab: &mut Lab<'_>) -> Result<(), Failure> {
     let sizes = lab.sizes;
     let case = format!("{} objects of {} B", sizes.objects, sizes.object_bytes);
-    for &engine in &sizes.engines {
+    for engine in sizes.engines_once() {
         lab.empty_dir("restart", engine)?;
         let task = Task::FillUntilKilled {
             objects: sizes.objects,
@@ -26,21 +26,21 @@ pub fn restart(lab: &mut Lab<'_>) -> Result<(), Failure> {
         lab.measure_with(FILL, &case, &job, run_and_kill);
     }
     for round in 0..sizes.rounds {
-        for &engine in &sizes.engines {
+        for engine in sizes.engines_once() {
             let job = reopen(lab, engine, 2 + round, Then::WriteUntilKilled);
             lab.measure_with(REOPEN, "after kill -9", &job, run_and_kill);
         }
     }
-    for &engine in &sizes.engines {
+    for engine in sizes.engines_once() {
         reopen(lab, engine, 0, Then::Close).run()?;
     }
     for _ in 0..sizes.rounds {
-        for &engine in &sizes.engines {
+        for engine in sizes.engines_once() {
             let job = reopen(lab, engine, 0, Then::Close);
             lab.measure(REOPEN, "after a close", &job);
         }
     }
-    for &engine in &sizes.engines {
+    for engine in sizes.engines_once() {
         std::fs::remove_dir_all(lab.dir("restart", engine))?;
     }
     Ok(())

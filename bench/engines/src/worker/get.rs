@@ -70,6 +70,7 @@ pub(super) fn run<E: Engine>(
         ("operations", gets),
         ("miss_part", measured.misses as f64 / gets),
         ("fetched_per_get", fetched as f64 / gets),
+        ("processor_us", measured.processor_per_operation()),
         ("p50_us", measured.latency(0.5)),
         ("p99_us", measured.latency(0.99)),
         ("p999_us", measured.latency(0.999)),

@@ -75,6 +75,7 @@ pub(super) fn run<E: Engine>(bench: &Bench) -> Result<(), Failure> {
             measured.per_second() * bench.job.value_bytes as f64 / 1e6,
         ),
         ("operations", put as f64),
+        ("processor_us", measured.processor_per_operation()),
         ("p50_us", measured.latency(0.5)),
         ("p99_us", measured.latency(0.99)),
         ("p999_us", measured.latency(0.999)),
