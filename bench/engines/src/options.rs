@@ -163,7 +163,9 @@ impl Options {
                 .unwrap_or(if quick { 300_000 } else { 5_000_000 }),
             object_bytes: self.object_bytes.unwrap_or(1 << 10),
             kills: self.kills.unwrap_or(if quick { 5 } else { 200 }),
-            cap: self.cap.unwrap_or(if quick { 128 << 20 } else { 1 << 30 }),
+            cap: self
+                .cap
+                .unwrap_or(if quick { 128 << 20 } else { 512 << 20 }),
             json: self.json.clone().unwrap_or_else(|| target.join(usual_json)),
             // A directory of its own: it is removed in the end.
             dir: dir.join(format!("bench-engines-{}", std::process::id())),

@@ -52,23 +52,23 @@ pub fn run(job: &str) -> Result<(), Failure> {
         job,
         values: Values::new(),
     };
-    with_engine!(name, run_with(bench))
+    with_engine!(name, run_with(&bench))
 }
 
-fn run_with<E: Engine>(bench: Bench) -> Result<(), Failure> {
+fn run_with<E: Engine>(bench: &Bench) -> Result<(), Failure> {
     match bench.job.task.clone() {
-        Task::Put { .. } => put::run::<E>(&bench),
-        Task::Fill { objects } => fill::run::<E>(&bench, objects),
-        Task::FillUntilKilled { objects } => fill::run_until_killed::<E>(&bench, objects),
+        Task::Put { .. } => put::run::<E>(bench),
+        Task::Fill { objects } => fill::run::<E>(bench, objects),
+        Task::FillUntilKilled { objects } => fill::run_until_killed::<E>(bench, objects),
         Task::Get {
             objects,
             seconds,
             cache,
-        } => get::run::<E>(&bench, objects, seconds, cache),
-        Task::Reopen { objects, then } => fill::reopen::<E>(&bench, objects, then),
-        Task::WriteUntilKilled { keys_per_task } => kill::write::<E>(&bench, keys_per_task),
-        Task::Check { keys_per_task } => kill::check::<E>(&bench, keys_per_task),
-        Task::BeyondCap { times } => beyond_cap::run::<E>(&bench, times),
+        } => get::run::<E>(bench, objects, seconds, cache),
+        Task::Reopen { objects, then } => fill::reopen::<E>(bench, objects, then),
+        Task::WriteUntilKilled { keys_per_task } => kill::write::<E>(bench, keys_per_task),
+        Task::Check { keys_per_task } => kill::check::<E>(bench, keys_per_task),
+        Task::BeyondCap { times } => beyond_cap::run::<E>(bench, times),
     }
 }
 
