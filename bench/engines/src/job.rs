@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Failure, Settings};
 
+/// This very program, also if a build has replaced its file meanwhile.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// A measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -109,7 +112,7 @@ impl Job {
 
     /// Starts it.
     pub fn start(&self) -> Result<Running, Failure> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(THIS_PROGRAM)
             .arg("worker")
             .arg(serde_json::to_string(self)?)
             .stdout(Stdio::piped())
