@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::UnixMillis;
+use milena_testing::times;
 use proptest::prelude::*;
 
 use super::super::value_file::Shape;
@@ -349,20 +350,9 @@ fn colliding_hash(key: &EntryKey) -> u64 {
 /// Sequences of each test of a usual run; `MILENA_MODEL_CASES` asks for more.
 const CASES_USUAL: u32 = 200;
 
-fn cases() -> u32 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a setting of these tests, not of a program"
-    )]
-    let asked_for = std::env::var("MILENA_MODEL_CASES");
-    asked_for.map_or(CASES_USUAL, |text| {
-        text.parse().expect("MILENA_MODEL_CASES is a number")
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: cases(),
+        cases: times("MILENA_MODEL_CASES", CASES_USUAL),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
