@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use self::key_lock::{KeyLocks, Stamp, WriteGuard};
 use self::misses::Misses;
+pub use self::put::PutOptions;
 use self::single_flight::SingleFlight;
 use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};

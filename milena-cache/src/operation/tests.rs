@@ -178,7 +178,10 @@ impl Bench {
     }
 
     async fn put(&self, value: &'static str) -> Result<()> {
-        self.operation.put(key(), Bytes::from(value), None).await
+        let options = PutOptions::default();
+        self.operation
+            .put(key(), Bytes::from(value), options, None)
+            .await
     }
 
     /// Starts a get that has read the durable store and is held with what it read.
@@ -196,8 +199,12 @@ impl Bench {
 
     fn begin_put(&self, value: &'static str) -> tokio::task::JoinHandle<Result<()>> {
         let operation = self.operation.clone();
-        TaskTracker::new()
-            .spawn(async move { operation.put(key(), Bytes::from(value), None).await })
+        let options = PutOptions::default();
+        TaskTracker::new().spawn(async move {
+            operation
+                .put(key(), Bytes::from(value), options, None)
+                .await
+        })
     }
 
     async fn copies(&self) -> [Option<Bytes>; 2] {
