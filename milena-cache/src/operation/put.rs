@@ -34,9 +34,9 @@ impl Operation {
         deadline: Option<Deadline>,
     ) -> Result<()> {
         let deadline = self.0.durable_deadline(deadline);
-        let now = self.0.clock.now();
+        let (lives, clock) = (&self.0.limits.lives, &self.0.clock);
         let entry = Entry {
-            expires_at: options.life.map(|life| now.after(life)),
+            expires_at: lives.expires_at(options, clock.now(), clock),
             ..Entry::new(value)
         };
         let operation = self.clone();
@@ -48,7 +48,7 @@ impl Operation {
 impl Shared {
     async fn write(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
         let _writing = self.write_lock(key, deadline).await?;
-        let fresh_until = Some(self.clock.now().after(self.limits.copy_life));
+        let fresh_until = self.limits.lives.fresh_until(self.clock.now(), &self.clock);
         let store = &self.durable.store;
         let stored = self
             .timed(
@@ -62,7 +62,7 @@ impl Shared {
                 self.install(
                     key,
                     Entry {
-                        fresh_until,
+                        fresh_until: Some(fresh_until),
                         version,
                         ..entry
                     },

@@ -3,7 +3,7 @@
 //! Knows the wire and the operations; knows no store.
 
 pub mod cache;
-pub mod life;
+mod life;
 pub mod status;
 
 use milena_protos::FILE_DESCRIPTOR_SET;
