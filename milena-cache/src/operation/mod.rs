@@ -17,6 +17,7 @@ mod get;
 mod key_lock;
 mod misses;
 mod put;
+mod revalidate;
 mod single_flight;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::{StoreStats, Version};
 
 mod misses;
+mod revalidation;
 
 /// Where a call of the durable store may be held.
 #[derive(Default)]

@@ -212,7 +212,9 @@ impl Carrying {
         let Some((head, read)) = self.segment.head_at(location) else {
             return is_hot_only.then_some(None);
         };
+        // Carried over, what is unverified would lie where everything is up to date.
         if !pointing.is_retired
+            && !log.site.shared.is_unverified(self.segment.id)
             && !head.dies_at().has_passed(now)
             && let Some((head, whole)) = self.segment.record_at(location)
             && head.entry(&whole).is_some()

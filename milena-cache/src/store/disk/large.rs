@@ -35,6 +35,8 @@ pub struct ValueMetadata {
     pub fresh_until: Option<UnixMillis>,
     /// As [`Entry::version`].
     pub version: Version,
+    /// As [`Entry::needs_revalidation`].
+    pub needs_revalidation: bool,
 }
 
 impl ValueMetadata {
@@ -44,6 +46,7 @@ impl ValueMetadata {
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
             version: self.version,
+            needs_revalidation: self.needs_revalidation,
         }
     }
 
@@ -53,6 +56,7 @@ impl ValueMetadata {
             expires_at: entry.expires_at,
             fresh_until: entry.fresh_until,
             version: entry.version.clone(),
+            needs_revalidation: entry.needs_revalidation,
         }
     }
 }

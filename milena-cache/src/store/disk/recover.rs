@@ -2,7 +2,8 @@
 //!
 //! Runs on the writer thread between writes. Because the newest records come first, what the index
 //! points at is the newest at every moment. Where the log cannot be followed, that segment and
-//! everything older is dropped: what was lost might have superseded any of it.
+//! everything older is dropped: what was lost might have superseded any of it. What is unverified is not
+//! trusted anyway, so there only what cannot be read is dropped.
 
 use std::collections::VecDeque;
 use std::io;
@@ -138,10 +139,8 @@ impl Recovery {
             Err(Unreadable::NotNow(error)) => self.pause(id, &error),
             Err(Unreadable::Damaged(why)) => match drop_with_all_older(log, id, &why) {
                 Err(error) if is_lack_of_descriptors(&error) => self.pause(id, &error),
-                dropped => {
-                    dropped?;
-                    self.newest_first.clear();
-                }
+                // Of what has been dropped for it, nothing is read.
+                dropped => dropped?,
             },
         }
         Ok(false)
@@ -157,40 +156,42 @@ impl Recovery {
     /// Finds out what the segment holds; if that cannot be known for certain, why.
     fn read(&self, log: &mut Log, id: SegmentId) -> Result<(Arc<Segment>, Contents), Unreadable> {
         let site = log.site.clone();
+        let is_unverified = site.shared.is_unverified(id);
         let sealed = log.sealed.get_mut(&id).expect("the caller has checked");
         let damaged = |why: &str| Err(Unreadable::Damaged(why.to_owned()));
         let segment = Segment::open(site.files.as_ref(), log.store_id, id)?;
         let scan_all = |limit| scan::records(&segment, limit, site.key_hash);
         let file_bytes = segment.file.bytes()?;
-        let contents = match sealed.end {
-            Some(end) if file_bytes < u64::from(end) => {
+        let footer = sealed.end.and_then(|end| segment.footer(end));
+        let contents = match (sealed.end, footer) {
+            (Some(end), _) if file_bytes < u64::from(end) && !is_unverified => {
                 return damaged("it has been cut short");
             }
-            Some(end) => match segment.footer(end) {
-                Some(contents) => contents,
-                None => match scan_all(u64::from(end))? {
-                    Scan {
-                        end: found,
-                        contents,
-                        ..
-                    } if found == end => contents,
-                    _ => return damaged("a record is damaged, and so is the footer"),
-                },
+            (_, Some(contents)) => contents,
+            (Some(end), None) if !is_unverified => match scan_all(u64::from(end))? {
+                Scan {
+                    end: found,
+                    contents,
+                    ..
+                } if found == end => contents,
+                _ => return damaged("a record is damaged, and so is the footer"),
             },
-            None => {
+            _ => {
                 let found = scan_all(file_bytes)?;
-                if !found.ends_as_a_crash_ends_it && !self.power_was_lost {
+                if !found.ends_as_a_crash_ends_it && !self.power_was_lost && !is_unverified {
                     return damaged("a record is damaged, and there is no footer");
                 }
                 sealed.end = Some(found.end);
                 let with_footer = u64::from(found.end) + found.contents.footer_bytes(0, 0);
                 // Up to now what a segment may take was counted; this one may have been made with more.
-                if with_footer <= sealed.file_bytes
-                    && let Err(error) = write_footer(&segment, found.end, &found.contents)
-                {
-                    tracing::warn!(%error, "the disk store could not write a segment's footer");
+                let has_room = with_footer <= sealed.file_bytes;
+                sealed.file_bytes = file_bytes;
+                if has_room {
+                    sealed.file_bytes = file_bytes.max(with_footer);
+                    if let Err(error) = write_footer(&segment, found.end, &found.contents) {
+                        tracing::warn!(%error, "the disk store could not write a segment's footer");
+                    }
                 }
-                sealed.file_bytes = file_bytes.max(with_footer);
                 found.contents
             }
         };
@@ -201,14 +202,19 @@ impl Recovery {
     }
 }
 
+/// One that is unverified takes none with it: these are unverified too.
 fn drop_with_all_older(log: &mut Log, id: SegmentId, why: &str) -> io::Result<()> {
-    let dropped: Vec<_> = log.sealed.range(..=id).map(|(id, _)| *id).collect();
+    let dropped: Vec<_> = if log.site.shared.is_unverified(id) {
+        vec![id]
+    } else {
+        log.sealed.range(..=id).map(|(id, _)| *id).collect()
+    };
     log.unlist(&dropped)?;
     tracing::warn!(
         segment = id.0,
         why,
         segments_dropped = dropped.len(),
-        "the disk store cannot follow its log beyond a segment; it drops it and all older ones"
+        "the disk store cannot read a segment; it drops it, and all older ones that it may have superseded"
     );
     Counters::add(&log.site.shared.counters.damaged, 1);
     log.remove_unlisted(&dropped, Reason::Distrusted)

@@ -77,6 +77,11 @@ fn records_that_forget_what_they_hide_are_found() {
 }
 
 #[test]
+fn trust_in_what_a_power_loss_left_is_found() {
+    assert!(in_order(Some(Bug::TrustsWhatPowerLossLeft)));
+}
+
+#[test]
 fn a_skipped_checksum_is_found() {
     assert!(with_flips(Some(Bug::SkipsChecksum)));
 }
