@@ -7,6 +7,7 @@ mod cluster;
 mod faults;
 mod kill;
 mod metrics;
+mod power_loss;
 mod program;
 mod races;
 mod s3;
