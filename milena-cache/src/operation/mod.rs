@@ -13,6 +13,7 @@
 //! Knows stores only as [`Store`]; knows no wire, no paths, no S3.
 
 mod delete;
+mod expire;
 mod get;
 mod key_lock;
 mod life;

@@ -165,6 +165,15 @@ pub trait Store: Send + Sync + 'static {
     /// When it is not known that no older value will be served.
     async fn delete(&self, key: &EntryKey, deadline: Deadline) -> Result<()>;
 
+    /// Removes what `key` holds if its own life has ended, and says whether it did; what was put meanwhile
+    /// stays. A store that reclaims what has expired by itself leaves this as it is.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    async fn remove_expired(&self, _key: &EntryKey, _deadline: Deadline) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Whether the store can serve now, found out as cheaply as it can be.
     ///
     /// # Errors
