@@ -165,36 +165,13 @@ impl Node {
         watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
-        let memberships = Background::default();
-        let advertised = Advertised::new(config.advertise_addr, grpc.addr());
-        for router in &config.routers {
-            let joined = metrics.joined_routers.clone();
-            let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
-            memberships
-                .tasks
-                .spawn(membership.run(memberships.stop.clone()));
-        }
+        let memberships = join_routers(&config, grpc.addr(), &metrics, &clock);
         let upkeep = Background::default();
         upkeep
             .tasks
             .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
         upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
-        upkeep.tasks.spawn(sweeper::remove_what_reads_met(
-            s3.expired_keys(),
-            operation.clone(),
-            upkeep.stop.clone(),
-        ));
-        let sweep_metrics = SweepMetrics::new(&metrics);
-        if let Some(interval) = config.sweep_interval {
-            let sweeper = Sweeper {
-                s3: Arc::clone(&s3),
-                operation: operation.clone(),
-                interval,
-                metrics: sweep_metrics,
-                clock: clock.clone(),
-            };
-            upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
-        }
+        remove_expired(&upkeep, &config, &s3, &operation, &metrics, &clock);
         let uploads = Background::default();
         let (uploading, stop) = (operation.clone(), uploads.stop.clone());
         uploads
@@ -339,6 +316,47 @@ impl disk::Observer for DiskMetrics {
 
     fn unread(&self, segments: u64) {
         self.show_unread(segments);
+    }
+}
+
+/// Joins every router, for ever.
+fn join_routers(config: &Config, addr: SocketAddr, metrics: &Metrics, clock: &Clock) -> Background {
+    let memberships = Background::default();
+    let advertised = Advertised::new(config.advertise_addr.clone(), addr);
+    for router in &config.routers {
+        let joined = metrics.joined_routers.clone();
+        let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
+        memberships
+            .tasks
+            .spawn(membership.run(memberships.stop.clone()));
+    }
+    memberships
+}
+
+/// Removes what has expired from S3: what reads meet, and what sweeps find if there are any.
+fn remove_expired(
+    upkeep: &Background,
+    config: &Config,
+    s3: &Arc<S3Store>,
+    operation: &Operation,
+    metrics: &Arc<Metrics>,
+    clock: &Clock,
+) {
+    upkeep.tasks.spawn(sweeper::remove_what_reads_met(
+        s3.expired_keys(),
+        operation.clone(),
+        upkeep.stop.clone(),
+    ));
+    let sweep_metrics = SweepMetrics::new(metrics);
+    if let Some(interval) = config.sweep_interval {
+        let sweeper = Sweeper {
+            s3: Arc::clone(s3),
+            operation: operation.clone(),
+            interval,
+            metrics: sweep_metrics,
+            clock: clock.clone(),
+        };
+        upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
     }
 }
 
