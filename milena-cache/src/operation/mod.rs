@@ -19,6 +19,7 @@ mod key_lock;
 mod life;
 mod misses;
 mod put;
+mod revalidate;
 mod single_flight;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use crate::store::{StoreStats, Version};
 mod expire;
 mod lives;
 mod misses;
+mod revalidation;
 
 /// Where a call of the durable store may be held.
 #[derive(Default)]

@@ -15,6 +15,7 @@ pub mod contract;
 pub mod disk;
 pub mod memory;
 pub mod s3;
+pub mod write_back;
 
 /// A value and what has to travel with it from tier to tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct Entry {
     pub fresh_until: Option<UnixMillis>,
     /// What the durable tier called this very value.
     pub version: Version,
+    /// It may be out of date, so the durable tier has to be asked whether this is still its version. Said by a
+    /// store of what it gives; of no meaning in what it is given.
+    pub needs_revalidation: bool,
 }
 
 impl Entry {
@@ -38,6 +42,7 @@ impl Entry {
             expires_at: None,
             fresh_until: None,
             version: Version::default(),
+            needs_revalidation: false,
         }
     }
 
@@ -76,11 +81,26 @@ impl Version {
         }
     }
 
+    /// Whether it names anything.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Its bytes; empty when it is not known.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// What a store holds of a key, for somebody who has a copy of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revalidated {
+    /// The copy's version is the store's.
+    Unchanged,
+    /// It is not: this is what the store holds.
+    Changed(Option<Entry>),
 }
 
 /// What a store holds and what it let go, since it was opened.
@@ -117,6 +137,20 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot tell. A local tier that fails so is served around.
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>>;
+
+    /// As [`Store::get`] for one that has a copy of this version, so that its value need not be sent if it is
+    /// the store's own. A store that gives no versions is simply asked.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    async fn get_if_changed(
+        &self,
+        key: &EntryKey,
+        _version: &Version,
+        deadline: Deadline,
+    ) -> Result<Revalidated> {
+        Ok(Revalidated::Changed(self.get(key, deadline).await?))
+    }
 
     /// Makes `entry` the value of `key` and gives the version by which this store knows it: its own
     /// if it gives versions, else the entry's.

@@ -26,7 +26,7 @@ use self::observer::{Observer, Outcome, Request};
 use self::requests::{Attempt, Done, ProbeRequest, Requests};
 pub use self::sweep::{Examined, Sweep};
 use self::time_limits::TimeLimits;
-use super::{Entry, Store, StoreStats, Version};
+use super::{Entry, Revalidated, Store, StoreStats, Version};
 use crate::error::{Error, Result};
 
 mod attempt;
@@ -105,12 +105,19 @@ impl S3Store {
         object_key(&self.config.prefix, key)
     }
 
-    async fn fetch(&self, key: &EntryKey, object: &ObjectKey) -> Attempt<Option<Entry>> {
+    /// What the object holds. With the ETag of a copy, its value is sent only if it is another one.
+    async fn fetch(
+        &self,
+        key: &EntryKey,
+        object: &ObjectKey,
+        copy: Option<&str>,
+    ) -> Attempt<Option<Entry>> {
         let request = self
             .client
             .get_object()
             .bucket(&self.config.bucket)
-            .key(&object.name);
+            .key(&object.name)
+            .set_if_none_match(copy.map(|e_tag| format!("\"{e_tag}\"")));
         let Some(found) = attempt::answer("GET", self.limits.first_byte, request.send()).await?
         else {
             return Ok(Done::new(Outcome::NotFound, None));
@@ -128,10 +135,9 @@ impl S3Store {
         }
         let version = version_of(found.e_tag());
         let entry = Entry {
-            value: self.read_body(found).await?,
             expires_at,
-            fresh_until: None,
             version,
+            ..Entry::new(self.read_body(found).await?)
         };
         let bytes = entry.value.len();
         Ok(Done::new(Outcome::Ok, Some(entry)).with_body(bytes))
@@ -289,7 +295,27 @@ fn probe_request(client: &Client, config: &S3Config, limits: TimeLimits) -> Prob
 impl Store for S3Store {
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
         let (object, deadline) = (self.object_key(key), self.requests.deadline(deadline));
-        let get = || self.fetch(key, &object);
+        let get = || self.fetch(key, &object, None);
+        Ok(self.requests.run(Request::Get, deadline, get).await?)
+    }
+
+    async fn get_if_changed(
+        &self,
+        key: &EntryKey,
+        version: &Version,
+        deadline: Deadline,
+    ) -> Result<Revalidated> {
+        let (object, deadline) = (self.object_key(key), self.requests.deadline(deadline));
+        let e_tag = std::str::from_utf8(version.as_bytes());
+        let e_tag = e_tag.ok().filter(|e_tag| !e_tag.is_empty());
+        let get = || async {
+            match self.fetch(key, &object, e_tag).await {
+                Err(failure) if failure.outcome == Outcome::NotModified => {
+                    Ok(Done::new(Outcome::NotModified, Revalidated::Unchanged))
+                }
+                other => other.map(|done| done.map(Revalidated::Changed)),
+            }
+        };
         Ok(self.requests.run(Request::Get, deadline, get).await?)
     }
 

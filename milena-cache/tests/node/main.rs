@@ -8,6 +8,7 @@ mod faults;
 mod kill;
 mod life;
 mod metrics;
+mod power_loss;
 mod program;
 mod races;
 mod s3;

@@ -12,6 +12,8 @@ use milena_server::clock::{Deadline, UnixMillis};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use super::dirty_room::Promise;
+use super::dirty_writes::declined;
 use super::plan::Write;
 use super::reservation::{Asked, Reservation};
 use super::shared::Shared;
@@ -35,6 +37,8 @@ pub struct ValueMetadata {
     pub fresh_until: Option<UnixMillis>,
     /// As [`Entry::version`].
     pub version: Version,
+    /// As [`Entry::needs_revalidation`].
+    pub needs_revalidation: bool,
 }
 
 impl ValueMetadata {
@@ -44,6 +48,7 @@ impl ValueMetadata {
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
             version: self.version,
+            needs_revalidation: self.needs_revalidation,
         }
     }
 
@@ -53,6 +58,7 @@ impl ValueMetadata {
             expires_at: entry.expires_at,
             fresh_until: entry.fresh_until,
             version: entry.version.clone(),
+            needs_revalidation: entry.needs_revalidation,
         }
     }
 }
@@ -68,6 +74,8 @@ pub struct ValueWriter<'a> {
     deadline: Deadline,
     left_bytes: u64,
     to: To,
+    /// The durable tier does not have it yet.
+    dirty: Option<Promise>,
 }
 
 /// Where a value goes.
@@ -105,6 +113,7 @@ impl DiskStore {
             deadline,
             left_bytes: value_bytes,
             to,
+            dirty: None,
         })
     }
 
@@ -162,11 +171,13 @@ impl DiskStore {
         &self,
         key: &EntryKey,
         entry: Entry,
+        dirty: Option<Promise>,
         deadline: Deadline,
     ) -> Result<()> {
         let bytes = entry.value.len() as u64;
         let metadata = ValueMetadata::of(&entry);
         let mut writer = self.begin_put(key, metadata, bytes, deadline).await?;
+        writer.dirty = dirty;
         writer.write(entry.value).await?;
         writer.finish().await
     }
@@ -251,6 +262,11 @@ impl ValueWriter<'_> {
                 None => Write::delete(&self.key, hash),
             },
             To::Nowhere => Write::delete(&self.key, hash),
+        };
+        let write = match self.dirty.take() {
+            None => write,
+            Some(_) if write.put.is_none() => return Err(declined()),
+            Some(promise) => write.dirty(promise),
         };
         self.store.write(write, self.deadline).await
     }

@@ -14,12 +14,22 @@ pub(super) enum Bug {
     CarriesWhatWasReplaced,
     /// Rule 4 is off: a record is needed only as long as it lives itself.
     ForgetsWhatItHides,
+    /// What may be out of date after a power loss is served like anything else.
+    TrustsWhatPowerLossLeft,
     /// A value's checksum is not looked at.
     SkipsChecksum,
     /// What is acknowledged is not written yet, and never will be.
     AcknowledgesBeforeWrite,
     /// What is acknowledged with `always` is not synced yet, and never will be.
     AcknowledgesBeforeSync,
+    /// A segment is dropped for space whatever is dirty in it.
+    DropsWhatIsDirty,
+    /// What the newest footer lists as dirty is not looked at.
+    ForgetsWhatIsDirty,
+    /// The segment whose footer says what is dirty is dropped like any other.
+    DropsTheList,
+    /// What was written while something older of its key was uploaded is taken for uploaded.
+    MarksWhatIsNewer,
 }
 
 /// The mistake that is made, if one is.

@@ -181,6 +181,7 @@ fn outcome_of(status: u16, code: Option<&str>) -> Outcome {
             Outcome::SlowDown
         }
         (429, _) => Outcome::SlowDown,
+        (304, _) => Outcome::NotModified,
         (408, _) | (_, Some("RequestTimeout")) => Outcome::ServerError,
         (409 | 412, _) => Outcome::Conflict,
         (500.., _) => Outcome::ServerError,
@@ -218,6 +219,7 @@ mod tests {
             (403, Some("RequestTimeTooSkewed"), Outcome::Refused),
             (400, Some("ExpiredToken"), Outcome::Refused),
             (301, Some("PermanentRedirect"), Outcome::Refused),
+            (304, None, Outcome::NotModified),
             (404, Some("NoSuchBucket"), Outcome::Refused),
             (404, None, Outcome::Refused),
             (409, Some("OperationAborted"), Outcome::Conflict),

@@ -26,6 +26,8 @@ pub enum Outcome {
     Ok,
     /// There is no such object.
     NotFound,
+    /// The object is still the one that was named.
+    NotModified,
     /// 409 or 412: something else was or is at this object.
     Conflict,
     /// S3 asks for fewer requests.
@@ -79,9 +81,10 @@ impl Request {
 
 impl Outcome {
     /// The names, in the order of the values.
-    pub const LABELS: [&str; 11] = [
+    pub const LABELS: [&str; 12] = [
         "ok",
         "not_found",
+        "not_modified",
         "conflict",
         "slow_down",
         "refused",
