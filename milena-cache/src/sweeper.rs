@@ -133,6 +133,7 @@ impl Sweeper {
             () = self.keep(&mut lease) => Ok(Ended::LeaseLost),
         };
         if let Ok(Ended::LeaseLost) = ended {
+            self.metrics.failed.inc();
             tracing::warn!("the lease of the sweep of S3 was lost; the sweep is given up");
             return Ok(interval);
         }
