@@ -3,8 +3,6 @@
 //! The settings below are the one place where names, defaults and meanings stand: `--help`, the errors,
 //! `--check-config` and the README's table follow them.
 
-mod disk;
-
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -22,22 +20,23 @@ use milena_server::settings::{
 };
 
 use self::disk::DiskSettings;
-use crate::operation::{LIFE_MAX, Lives, Scope, WriteMode};
+use crate::operation::{Lives, WriteMode};
 use crate::store::disk::DiskConfig;
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
+
+mod disk;
+mod lives;
+mod s3;
+
+use self::lives::{SWEEP_INTERVAL, TTL_JITTER, TTL_SCOPE, parse_sweep_interval};
+pub use self::s3::{S3_SETTINGS, read_s3};
 
 /// The longest `S3_PREFIX`, in bytes, so that bucket and hash always fit into S3's 1,024.
 const PREFIX_BYTES_MAX: usize = 512;
 
 /// The longest `S3_TIMEOUT`: no caller waits longer, and the client's clock has an end.
 const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
-
-/// The most of a life that `TTL_JITTER` may take, in percent: something has to be left of it.
-const JITTER_PERCENT_MAX: u32 = 90;
-
-/// The shortest `SWEEP_INTERVAL`: each sweep is a request for every object.
-const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(60);
 
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
@@ -208,30 +207,6 @@ static S3_TIMEOUT: Setting = Setting {
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
-static TTL_SCOPE: Setting = Setting {
-    name: "TTL_SCOPE",
-    also: &[],
-    presence: Presence::Default("local"),
-    expected: "local or all",
-    example: "all",
-    help: "What TTL_SECONDS bounds: local copies, or all: also the life of entries put without one, S3 included",
-};
-static TTL_JITTER: Setting = Setting {
-    name: "TTL_JITTER",
-    also: &[],
-    presence: Presence::Default("0%"),
-    expected: "a share of 0% to 90%",
-    example: "10%",
-    help: "By how much TTL_SECONDS is shortened at random, at most, so that not everything expires at once",
-};
-static SWEEP_INTERVAL: Setting = Setting {
-    name: "SWEEP_INTERVAL",
-    also: &[],
-    presence: Presence::Default("off"),
-    expected: "a duration of 1m or more, such as 24h (units s, m, h, d), or off",
-    example: "24h",
-    help: "How often one of the nodes looks at every object in S3 and removes what has expired",
-};
 static NEGATIVE_TTL: Setting = Setting {
     name: "NEGATIVE_TTL",
     also: &[],
@@ -274,16 +249,12 @@ impl Config {
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
-        let scope = raw.read(&TTL_SCOPE, parse_scope);
-        let jitter_percent = raw.read(&TTL_JITTER, parse_share);
+        let lives = lives::read(&mut raw, copy_seconds);
         let sweep_interval = raw.read(&SWEEP_INTERVAL, parse_sweep_interval);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
 
-        if let (Some(seconds), Some(Scope::All)) = (copy_seconds, scope) {
-            check_life(seconds, &mut raw);
-        }
         let effective = raw.into_result()?;
         let given = "what is missing is a mistake";
         let listen_addr = listen_addr.expect(given);
@@ -310,11 +281,7 @@ impl Config {
                 value_bytes_max,
                 credentials: S3Credentials::Chain,
             },
-            lives: Lives {
-                copy: Duration::from_secs(copy_seconds.expect(given)),
-                scope: scope.expect(given),
-                jitter_percent: jitter_percent.expect(given),
-            },
+            lives: lives.expect(given),
             miss_life: miss_life.expect(given),
             sweep_interval: sweep_interval.expect(given),
             value_bytes_max,
@@ -385,38 +352,6 @@ fn parse_endpoint(text: &str) -> Option<String> {
 
 fn parse_timeout(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
-}
-
-fn parse_scope(text: &str) -> Option<Scope> {
-    match text {
-        "local" => Some(Scope::Local),
-        "all" => Some(Scope::All),
-        _ => None,
-    }
-}
-
-/// A share in percent.
-fn parse_share(text: &str) -> Option<u32> {
-    let percent = text.strip_suffix('%')?.parse().ok()?;
-    (percent <= JITTER_PERCENT_MAX).then_some(percent)
-}
-
-fn parse_sweep_interval(text: &str) -> Option<Option<Duration>> {
-    if text == "off" {
-        return Some(None);
-    }
-    let interval = parse_duration(text).filter(|interval| *interval >= SWEEP_INTERVAL_MIN)?;
-    Some(Some(interval))
-}
-
-/// An entry's life has the same limit wherever it comes from.
-fn check_life(seconds: u64, raw: &mut Raw) {
-    let seconds_max = LIFE_MAX.as_secs();
-    if seconds > seconds_max {
-        raw.mistake(format!(
-            "TTL_SECONDS: {seconds} was given and TTL_SCOPE=all makes it the life of entries; expected at most {seconds_max} (100 years)"
-        ));
-    }
 }
 
 #[cfg(test)]
@@ -560,7 +495,10 @@ mod tests {
         let lives = with(&[("TTL_SCOPE", "all"), ("TTL_JITTER", "10%")])
             .unwrap()
             .lives;
-        assert_eq!((lives.scope, lives.jitter_percent), (Scope::All, 10));
+        assert_eq!(
+            (lives.scope, lives.jitter_percent),
+            (crate::operation::Scope::All, 10)
+        );
         let too_long = ("TTL_SECONDS", "3153600001");
         assert!(with(&[too_long]).is_ok(), "a copy may live for ever");
         let mistakes = with(&[too_long, ("TTL_SCOPE", "all")]).unwrap_err();

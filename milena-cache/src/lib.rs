@@ -165,13 +165,20 @@ impl Node {
         watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
-        let memberships = join_routers(&config, grpc.addr(), &metrics, &clock);
+        let memberships = memberships(&config, grpc.addr(), &metrics, &clock);
         let upkeep = Background::default();
         upkeep
             .tasks
             .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
         upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
-        remove_expired(&upkeep, &config, &s3, &operation, &metrics, &clock);
+        let sweeper = Sweeper {
+            s3: Arc::clone(&s3),
+            operation: operation.clone(),
+            interval: config.sweep_interval,
+            metrics: SweepMetrics::new(&metrics),
+            clock,
+        };
+        sweeper.spawn(&upkeep);
         let uploads = Background::default();
         let (uploading, stop) = (operation.clone(), uploads.stop.clone());
         uploads
@@ -309,20 +316,10 @@ impl Tiers {
     }
 }
 
-impl disk::Observer for DiskMetrics {
-    fn paused(&self, took: Duration) {
-        self.observe_pause(took);
-    }
-
-    fn unread(&self, segments: u64) {
-        self.show_unread(segments);
-    }
-}
-
-/// Joins every router, for ever.
-fn join_routers(config: &Config, addr: SocketAddr, metrics: &Metrics, clock: &Clock) -> Background {
+/// Joins every router, and leaves them when it is stopped.
+fn memberships(config: &Config, own: SocketAddr, metrics: &Metrics, clock: &Clock) -> Background {
     let memberships = Background::default();
-    let advertised = Advertised::new(config.advertise_addr.clone(), addr);
+    let advertised = Advertised::new(config.advertise_addr.clone(), own);
     for router in &config.routers {
         let joined = metrics.joined_routers.clone();
         let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
@@ -333,30 +330,13 @@ fn join_routers(config: &Config, addr: SocketAddr, metrics: &Metrics, clock: &Cl
     memberships
 }
 
-/// Removes what has expired from S3: what reads meet, and what sweeps find if there are any.
-fn remove_expired(
-    upkeep: &Background,
-    config: &Config,
-    s3: &Arc<S3Store>,
-    operation: &Operation,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
-) {
-    upkeep.tasks.spawn(sweeper::remove_what_reads_met(
-        s3.expired_keys(),
-        operation.clone(),
-        upkeep.stop.clone(),
-    ));
-    let sweep_metrics = SweepMetrics::new(metrics);
-    if let Some(interval) = config.sweep_interval {
-        let sweeper = Sweeper {
-            s3: Arc::clone(s3),
-            operation: operation.clone(),
-            interval,
-            metrics: sweep_metrics,
-            clock: clock.clone(),
-        };
-        upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
+impl disk::Observer for DiskMetrics {
+    fn paused(&self, took: Duration) {
+        self.observe_pause(took);
+    }
+
+    fn unread(&self, segments: u64) {
+        self.show_unread(segments);
     }
 }
 
