@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use milena_client::Address;
@@ -29,6 +30,9 @@ const PREFIX_BYTES_MAX: usize = 512;
 /// The longest `S3_TIMEOUT`: no caller waits longer, and the client's clock has an end.
 const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
+/// The longest `STALE_IF_ERROR`: a year.
+const STALE_LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -48,6 +52,8 @@ pub struct Config {
     pub s3: S3Config,
     /// How long a local copy may be served without asking S3 again (`TTL_SECONDS`).
     pub copy_life: Duration,
+    /// How long after that it may still be served while S3 fails (`STALE_IF_ERROR`), in whole seconds.
+    pub stale_life: Duration,
     /// How long a miss is remembered (`NEGATIVE_TTL`); zero: not at all.
     pub miss_life: Duration,
     /// The longest value of a put or get, in bytes (`MAX_VALUE_BYTES`).
@@ -57,7 +63,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 22] = [
+pub static SETTINGS: [&Setting; 23] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -78,6 +84,7 @@ pub static SETTINGS: [&Setting; 22] = [
     &S3_PREFIX,
     &S3_TIMEOUT,
     &NEGATIVE_TTL,
+    &STALE_IF_ERROR,
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
 ];
@@ -226,6 +233,14 @@ static NEGATIVE_TTL: Setting = Setting {
     example: "5s",
     help: "How long a miss is answered without asking S3 again; 0 for always asking",
 };
+static STALE_IF_ERROR: Setting = Setting {
+    name: "STALE_IF_ERROR",
+    also: &[],
+    presence: Presence::Default("0"),
+    expected: "a number of seconds up to a year, or a duration such as 10m (units s, m, h, d)",
+    example: "10m",
+    help: "How long after TTL_SECONDS a local copy may still be served if S3 fails; 0 for not at all",
+};
 static RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
     also: &[],
@@ -246,12 +261,8 @@ impl Config {
     pub fn read(mut raw: Raw) -> Result<Checked<Self>, Mistakes> {
         let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse::<SocketAddr>().ok());
         let routers = raw.read(&ROUTER_ADDR, parse_routers);
-        let entries_max = raw.read(&LRU_SIZE, |text| {
-            text.parse().ok().filter(|entries| *entries > 0)
-        });
-        let copy_seconds = raw.read(&TTL_SECONDS, |text| {
-            text.parse().ok().filter(|seconds| *seconds > 0)
-        });
+        let entries_max = raw.read(&LRU_SIZE, parse_positive);
+        let copy_seconds = raw.read(&TTL_SECONDS, parse_positive);
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse::<u16>().ok());
         let region = raw.read(&AWS_REGION, parse_region);
         let bucket = raw.read(&S3_BUCKET, parse_s3_bucket);
@@ -270,6 +281,7 @@ impl Config {
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
+        let stale_life = raw.read(&STALE_IF_ERROR, parse_stale_life);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
 
@@ -301,6 +313,7 @@ impl Config {
                 credentials: S3Credentials::Chain,
             },
             copy_life: Duration::from_secs(copy_seconds.expect(given)),
+            stale_life: stale_life.expect(given),
             miss_life: miss_life.expect(given),
             value_bytes_max,
             rate_limit: rate_limit.expect(given),
@@ -315,6 +328,11 @@ impl Config {
             logging,
         })
     }
+}
+
+fn parse_positive<T: FromStr + Default + PartialOrd>(text: &str) -> Option<T> {
+    let number = text.parse().ok();
+    number.filter(|number| *number > T::default())
 }
 
 /// `none`, or addresses separated by commas.
@@ -366,6 +384,10 @@ fn parse_endpoint(text: &str) -> Option<String> {
 
 fn parse_timeout(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
+}
+
+fn parse_stale_life(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|life| life.subsec_nanos() == 0 && *life <= STALE_LIFE_MAX)
 }
 
 fn parse_disk_bytes(text: &str) -> Option<u64> {
@@ -434,6 +456,7 @@ mod tests {
         assert_eq!(config.value_bytes_max, 16 << 20);
         assert_eq!(config.s3.timeout, Duration::from_secs(10));
         assert_eq!(config.miss_life, Duration::from_secs(1));
+        assert_eq!(config.stale_life, Duration::ZERO);
         assert_eq!(
             (config.routers, config.rate_limit, config.advertise_addr),
             (vec![], None, None)
@@ -527,6 +550,17 @@ mod tests {
                 with(&[("NEGATIVE_TTL", off)]).unwrap().miss_life,
                 Duration::ZERO
             );
+        }
+    }
+
+    #[test]
+    fn stale_copies_are_kept_for_whole_seconds() {
+        let stale_life = |text| with(&[("STALE_IF_ERROR", text)]).map(|config| config.stale_life);
+        assert_eq!(stale_life("90").unwrap(), Duration::from_secs(90));
+        assert_eq!(stale_life("1d").unwrap(), Duration::from_secs(86_400));
+        for wrong in ["500ms", "366d", "long"] {
+            let mistakes = stale_life(wrong).unwrap_err();
+            assert!(mistakes[0].contains("STALE_IF_ERROR"), "{mistakes:?}");
         }
     }
 

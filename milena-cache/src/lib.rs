@@ -43,7 +43,7 @@ use self::operation::{Limits, Operation, Tier};
 use self::s3_metrics::S3Metrics;
 use self::service::cache::CacheService;
 use self::store::Store;
-use self::store::disk::{self, DiskStore};
+use self::store::disk::{self, DiskConfig, DiskStore};
 use self::store::memory::MemoryStore;
 use self::store::s3::S3Store;
 use self::watch::Watch;
@@ -261,7 +261,12 @@ impl Tiers {
             None => None,
             Some(disk) => {
                 let observer = Arc::new(metrics.disk.clone());
-                let opened = DiskStore::open_observed(disk.clone(), clock.clone(), observer).await;
+                let stale_seconds = config.stale_life.as_secs();
+                let disk = DiskConfig {
+                    stale_seconds: u32::try_from(stale_seconds).unwrap_or(u32::MAX),
+                    ..disk.clone()
+                };
+                let opened = DiskStore::open_observed(disk, clock.clone(), observer).await;
                 Some(opened.map_err(NodeError::Disk)?)
             }
         };
@@ -278,6 +283,7 @@ impl Tiers {
             tier(durable),
             Limits {
                 copy_life: config.copy_life,
+                stale_life: config.stale_life,
                 miss_life: config.miss_life,
                 durable_timeout: config.s3.timeout,
             },

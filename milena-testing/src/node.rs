@@ -56,6 +56,7 @@ impl NodeSetup {
             )),
             s3: s3.config(),
             copy_life: Duration::from_secs(3_600),
+            stale_life: Duration::ZERO,
             // What a test puts into S3 behind the node is seen at once.
             miss_life: Duration::ZERO,
             value_bytes_max: Options::VALUE_BYTES_MAX,

@@ -62,6 +62,8 @@ pub struct Tier {
 pub struct Limits {
     /// How long a local copy may be served without asking the durable tier again (`TTL_SECONDS`).
     pub copy_life: Duration,
+    /// How long after that it may still be served if the durable tier fails (`STALE_IF_ERROR`).
+    pub stale_life: Duration,
     /// How long a miss may be answered without asking the durable tier again (`NEGATIVE_TTL`).
     pub miss_life: Duration,
     /// How long the durable tier may take for one operation (`S3_TIMEOUT`).

@@ -27,7 +27,7 @@ impl Operation {
 impl Shared {
     async fn write(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
         let _writing = self.write_lock(key, deadline).await?;
-        let fresh_until = Some(self.clock.now().after(self.limits.copy_life));
+        let fresh_until = Some(self.kept_until(self.clock.now()));
         let store = &self.durable.store;
         let stored = self
             .timed(

@@ -149,6 +149,7 @@ fn bench_with(miss_life: Duration) -> Bench {
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
             copy_life: COPY_LIFE,
+            stale_life: Duration::ZERO,
             miss_life,
             durable_timeout: Duration::from_secs(10),
         },

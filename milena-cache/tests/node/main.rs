@@ -14,4 +14,5 @@ mod s3;
 mod s3_faults;
 mod s3_requests;
 mod service;
+mod stale;
 mod support;

@@ -144,6 +144,7 @@ impl Cluster {
                 },
             },
             copy_life: COPY_LIFE,
+            stale_life: Duration::ZERO,
             miss_life: MISS_LIFE,
             value_bytes_max: Options::VALUE_BYTES_MAX,
             rate_limit: None,

@@ -36,6 +36,9 @@ pub struct DiskConfig {
     pub free_bytes_min: u64,
     /// Tells one boot of the machine from the next (see [`boot_id`]); empty: not known.
     pub boot_id: String,
+    /// How long copies are kept beyond their freshness, in seconds. What a store holds that kept them longer has
+    /// to be revalidated: how fresh it is cannot be told any more.
+    pub stale_seconds: u32,
     /// How often the store looks for expired segments, and, if it is off, tries to start again.
     pub maintenance_every: Duration,
 }
@@ -82,6 +85,7 @@ impl DiskConfig {
             record_bytes_max: segment_bytes / Self::RECORDS_PER_SEGMENT_MIN,
             free_bytes_min,
             boot_id,
+            stale_seconds: 0,
             maintenance_every: Self::MAINTENANCE_EVERY,
         }
     }

@@ -55,6 +55,9 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
              may be lost; what is left has to be revalidated before its first use"
         );
         manifest.next_segment
+    } else if manifest.stale_seconds > site.config.stale_seconds {
+        tracing::info!("stale copies were kept longer before: what is on disk is revalidated");
+        manifest.next_segment
     } else {
         manifest.unverified_below
     };

@@ -108,6 +108,7 @@ impl Log {
             store_id: self.store_id,
             next_segment: self.next_segment,
             boot_id: self.site.config.boot_id.clone(),
+            stale_seconds: self.site.config.stale_seconds,
             unverified_below: self.site.shared.unverified_below(),
             segments: sealed.chain(active).collect(),
         };

@@ -362,3 +362,20 @@ async fn what_is_still_hidden_stays_hidden_when_its_segment_goes() {
     assert!(left.contains(&segments[0]));
     assert_eq!(found(fixture.open().await.as_ref(), "k").await, None);
 }
+
+#[tokio::test]
+async fn copies_that_were_kept_longer_than_now_are_doubted() {
+    for (before, now, is_doubted) in [(600, 60, true), (60, 60, false), (60, 600, false)] {
+        let mut fixture = Fixture::new();
+        fixture.config.stale_seconds = before;
+        killed_holding(&fixture, &versioned("v")).await;
+        fixture.config.stale_seconds = now;
+        for _ in 0..2 {
+            let store = fixture.open().await;
+            let kept = Some(("v".to_owned(), is_doubted));
+            assert_eq!(found(&store, "k").await, kept, "{before} {now}");
+            store.store("newer", versioned("w")).await;
+            assert_eq!(found(&store, "newer").await, certain("w"));
+        }
+    }
+}
