@@ -20,6 +20,7 @@ use milena_server::settings::{
     parse_duration,
 };
 
+use crate::operation::{LIFE_MAX, Lives, Scope};
 use crate::store::disk::{DiskConfig, DiskSync, boot_id};
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
@@ -32,6 +33,12 @@ const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 /// The longest `STALE_IF_ERROR`: a year.
 const STALE_LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The most of a life that `TTL_JITTER` may take, in percent: something has to be left of it.
+const JITTER_PERCENT_MAX: u32 = 90;
+
+/// The shortest `SWEEP_INTERVAL`: each sweep is a request for every object.
+const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(60);
 
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
@@ -50,12 +57,14 @@ pub struct Config {
     pub disk: Option<DiskConfig>,
     /// The S3 tier.
     pub s3: S3Config,
-    /// How long a local copy may be served without asking S3 again (`TTL_SECONDS`).
-    pub copy_life: Duration,
-    /// How long after that it may still be served while S3 fails (`STALE_IF_ERROR`), in whole seconds.
+    /// How long entries and their copies live (`TTL_SECONDS`, `TTL_SCOPE`, `TTL_JITTER`).
+    pub lives: Lives,
+    /// How long after that a copy may still be served while S3 fails (`STALE_IF_ERROR`), in whole seconds.
     pub stale_life: Duration,
     /// How long a miss is remembered (`NEGATIVE_TTL`); zero: not at all.
     pub miss_life: Duration,
+    /// How often S3 is swept of what has expired (`SWEEP_INTERVAL`); `None`: never.
+    pub sweep_interval: Option<Duration>,
     /// The longest value of a put or get, in bytes (`MAX_VALUE_BYTES`).
     pub value_bytes_max: usize,
     /// Requests per second, if there is a limit (`RATE_LIMIT`).
@@ -63,7 +72,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 23] = [
+pub static SETTINGS: [&Setting; 26] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -83,6 +92,9 @@ pub static SETTINGS: [&Setting; 23] = [
     &S3_ENDPOINT,
     &S3_PREFIX,
     &S3_TIMEOUT,
+    &TTL_SCOPE,
+    &TTL_JITTER,
+    &SWEEP_INTERVAL,
     &NEGATIVE_TTL,
     &STALE_IF_ERROR,
     &MAX_VALUE_BYTES,
@@ -225,6 +237,30 @@ static S3_TIMEOUT: Setting = Setting {
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
+static TTL_SCOPE: Setting = Setting {
+    name: "TTL_SCOPE",
+    also: &[],
+    presence: Presence::Default("local"),
+    expected: "local or all",
+    example: "all",
+    help: "What TTL_SECONDS bounds: local copies, or all: also the life of entries put without one, S3 included",
+};
+static TTL_JITTER: Setting = Setting {
+    name: "TTL_JITTER",
+    also: &[],
+    presence: Presence::Default("0%"),
+    expected: "a share of 0% to 90%",
+    example: "10%",
+    help: "By how much TTL_SECONDS is shortened at random, at most, so that not everything expires at once",
+};
+static SWEEP_INTERVAL: Setting = Setting {
+    name: "SWEEP_INTERVAL",
+    also: &[],
+    presence: Presence::Default("off"),
+    expected: "a duration of 1m or more, such as 24h (units s, m, h, d), or off",
+    example: "24h",
+    help: "How often one of the nodes looks at every object in S3 and removes what has expired",
+};
 static NEGATIVE_TTL: Setting = Setting {
     name: "NEGATIVE_TTL",
     also: &[],
@@ -262,12 +298,11 @@ impl Config {
         let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse::<SocketAddr>().ok());
         let routers = raw.read(&ROUTER_ADDR, parse_routers);
         let entries_max = raw.read(&LRU_SIZE, parse_positive);
-        let copy_seconds = raw.read(&TTL_SECONDS, parse_positive);
+        let lives = read_lives(&mut raw);
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse::<u16>().ok());
         let region = raw.read(&AWS_REGION, parse_region);
         let bucket = raw.read(&S3_BUCKET, parse_s3_bucket);
-        let level = raw.read(&LOG_LEVEL, LogLevel::parse);
-        let format = raw.read(&LOG_FORMAT, LogFormat::parse);
+        let logging = read_logging(&mut raw);
         let advertise_addr = raw.read(&ADVERTISE_ADDR, |text| Address::parse(text).ok());
         let memory_bytes_max = raw.read(&LRU_MAX_BYTES, parse_bytes);
         raw.read(&EVICTION_POLICY, |text| (text == "lru").then_some(()));
@@ -280,6 +315,7 @@ impl Config {
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
+        let sweep_interval = raw.read(&SWEEP_INTERVAL, parse_sweep_interval);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
         let stale_life = raw.read(&STALE_IF_ERROR, parse_stale_life);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
@@ -312,22 +348,44 @@ impl Config {
                 value_bytes_max,
                 credentials: S3Credentials::Chain,
             },
-            copy_life: Duration::from_secs(copy_seconds.expect(given)),
+            lives: lives.expect(given),
             stale_life: stale_life.expect(given),
             miss_life: miss_life.expect(given),
+            sweep_interval: sweep_interval.expect(given),
             value_bytes_max,
             rate_limit: rate_limit.expect(given),
-        };
-        let logging = Logging {
-            level: level.expect(given),
-            format: format.expect(given),
         };
         Ok(Checked {
             config,
             effective,
-            logging,
+            logging: logging.expect(given),
         })
     }
+}
+
+/// `None`: one of the settings is a mistake, which has been noted.
+fn read_lives(raw: &mut Raw) -> Option<Lives> {
+    let seconds = raw.read(&TTL_SECONDS, parse_positive);
+    let scope = raw.read(&TTL_SCOPE, parse_scope);
+    let jitter_percent = raw.read(&TTL_JITTER, parse_share);
+    if let (Some(seconds), Some(Scope::All)) = (seconds, scope) {
+        check_life(seconds, raw);
+    }
+    Some(Lives {
+        copy: Duration::from_secs(seconds?),
+        scope: scope?,
+        jitter_percent: jitter_percent?,
+    })
+}
+
+/// As above.
+fn read_logging(raw: &mut Raw) -> Option<Logging> {
+    let level = raw.read(&LOG_LEVEL, LogLevel::parse);
+    let format = raw.read(&LOG_FORMAT, LogFormat::parse);
+    Some(Logging {
+        level: level?,
+        format: format?,
+    })
 }
 
 fn parse_positive<T: FromStr + Default + PartialOrd>(text: &str) -> Option<T> {
@@ -388,6 +446,38 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 fn parse_stale_life(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|life| life.subsec_nanos() == 0 && *life <= STALE_LIFE_MAX)
+}
+
+fn parse_scope(text: &str) -> Option<Scope> {
+    match text {
+        "local" => Some(Scope::Local),
+        "all" => Some(Scope::All),
+        _ => None,
+    }
+}
+
+/// A share in percent.
+fn parse_share(text: &str) -> Option<u32> {
+    let percent = text.strip_suffix('%')?.parse().ok()?;
+    (percent <= JITTER_PERCENT_MAX).then_some(percent)
+}
+
+fn parse_sweep_interval(text: &str) -> Option<Option<Duration>> {
+    if text == "off" {
+        return Some(None);
+    }
+    let interval = parse_duration(text).filter(|interval| *interval >= SWEEP_INTERVAL_MIN)?;
+    Some(Some(interval))
+}
+
+/// An entry's life has the same limit wherever it comes from.
+fn check_life(seconds: u64, raw: &mut Raw) {
+    let seconds_max = LIFE_MAX.as_secs();
+    if seconds > seconds_max {
+        raw.mistake(format!(
+            "TTL_SECONDS: {seconds} was given and TTL_SCOPE=all makes it the life of entries; expected at most {seconds_max} (100 years)"
+        ));
+    }
 }
 
 fn parse_disk_bytes(text: &str) -> Option<u64> {
@@ -452,7 +542,7 @@ mod tests {
                 bytes_max: 256 << 20
             }
         );
-        assert_eq!(config.copy_life, Duration::from_secs(60));
+        assert_eq!(config.lives, Lives::of_copies(Duration::from_secs(60)));
         assert_eq!(config.value_bytes_max, 16 << 20);
         assert_eq!(config.s3.timeout, Duration::from_secs(10));
         assert_eq!(config.miss_life, Duration::from_secs(1));
@@ -506,6 +596,9 @@ mod tests {
             ("S3_ENDPOINT", "localhost:9000"),
             ("S3_PREFIX", "/cache"),
             ("S3_TIMEOUT", "0s"),
+            ("TTL_SCOPE", "everywhere"),
+            ("TTL_JITTER", "91%"),
+            ("SWEEP_INTERVAL", "59s"),
             ("NEGATIVE_TTL", "soon"),
             ("MAX_VALUE_BYTES", "2GiB"),
             ("RATE_LIMIT", "0"),
@@ -531,6 +624,23 @@ mod tests {
             assert_eq!(mistakes.len(), 1, "{too_long}");
             assert!(mistakes[0].contains("1ms to 1h"), "{}", mistakes[0]);
         }
+    }
+
+    #[test]
+    fn ttl_seconds_may_be_the_life_of_entries_and_then_has_its_limit() {
+        let lives = with(&[("TTL_SCOPE", "all"), ("TTL_JITTER", "10%")])
+            .unwrap()
+            .lives;
+        assert_eq!((lives.scope, lives.jitter_percent), (Scope::All, 10));
+        let too_long = ("TTL_SECONDS", "3153600001");
+        assert!(with(&[too_long]).is_ok(), "a copy may live for ever");
+        let mistakes = with(&[too_long, ("TTL_SCOPE", "all")]).unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert!(
+            mistakes[0].contains("at most 3153600000"),
+            "{}",
+            mistakes[0]
+        );
     }
 
     #[test]

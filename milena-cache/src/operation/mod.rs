@@ -13,8 +13,10 @@
 //! Knows stores only as [`Store`]; knows no wire, no paths, no S3.
 
 mod delete;
+mod expire;
 mod get;
 mod key_lock;
+mod life;
 mod misses;
 mod put;
 mod revalidate;
@@ -33,7 +35,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use self::key_lock::{KeyLocks, Stamp, WriteGuard};
+pub use self::life::{LIFE_MAX, Lives, Scope};
 use self::misses::Misses;
+pub use self::put::PutOptions;
 use self::single_flight::SingleFlight;
 use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};
@@ -60,9 +64,9 @@ pub struct Tier {
 /// What the operations are told by the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a local copy may be served without asking the durable tier again (`TTL_SECONDS`).
-    pub copy_life: Duration,
-    /// How long after that it may still be served if the durable tier fails (`STALE_IF_ERROR`).
+    /// How long entries and their copies live.
+    pub lives: Lives,
+    /// How long after that a copy may still be served if the durable tier fails (`STALE_IF_ERROR`).
     pub stale_life: Duration,
     /// How long a miss may be answered without asking the durable tier again (`NEGATIVE_TTL`).
     pub miss_life: Duration,

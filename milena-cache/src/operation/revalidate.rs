@@ -27,11 +27,9 @@ impl Shared {
     /// Until when a copy is kept of which the durable tier was asked then.
     pub(super) fn kept_until(&self, asked_at: UnixMillis) -> UnixMillis {
         let Limits {
-            copy_life,
-            stale_life,
-            ..
+            lives, stale_life, ..
         } = self.limits;
-        asked_at.after(copy_life).after(stale_life)
+        lives.fresh_until(asked_at, &self.clock).after(stale_life)
     }
 
     /// Whether the copy, which a tier has just given, may be served without asking the durable tier.

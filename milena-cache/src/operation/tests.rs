@@ -13,6 +13,8 @@ use super::*;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::{StoreStats, Version};
 
+mod expire;
+mod lives;
 mod misses;
 mod revalidation;
 
@@ -71,6 +73,10 @@ struct Durable {
     before_put: Gate,
     after_put: Gate,
     outcome_unknown: Mutex<bool>,
+    /// The value whose life has ended.
+    expired: Mutex<Option<Bytes>>,
+    /// Between the judgement that it has, and the removal.
+    before_removal: Gate,
 }
 
 #[async_trait]
@@ -106,6 +112,17 @@ impl Store for Durable {
         }
     }
 
+    async fn remove_expired(&self, key: &EntryKey, deadline: Deadline) -> Result<bool> {
+        let expired = self.expired.lock().clone();
+        if expired.is_none() || self.values.lock().get(key) != expired.as_ref() {
+            return Ok(false);
+        }
+        tokio::time::timeout_at(deadline.instant(), self.before_removal.pass())
+            .await
+            .map_err(|_| Error::S3Error(Cause::new("timed out")))?;
+        Ok(self.values.lock().remove(key).is_some())
+    }
+
     async fn check(&self, _: Deadline) -> Result<()> {
         Ok(())
     }
@@ -127,11 +144,11 @@ struct Bench {
 const COPY_LIFE: Duration = Duration::from_secs(60);
 
 fn bench() -> Bench {
-    bench_with(Duration::ZERO)
+    bench_with(Lives::of_copies(COPY_LIFE), Duration::ZERO)
 }
 
-/// With misses remembered so long.
-fn bench_with(miss_life: Duration) -> Bench {
+/// With these lives, and misses remembered so long.
+fn bench_with(lives: Lives, miss_life: Duration) -> Bench {
     let clock = Clock::manual(UnixMillis(1_000));
     let room = MemoryConfig {
         entries_max: 100,
@@ -148,7 +165,7 @@ fn bench_with(miss_life: Duration) -> Bench {
         copies,
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
-            copy_life: COPY_LIFE,
+            lives,
             stale_life: Duration::ZERO,
             miss_life,
             durable_timeout: Duration::from_secs(10),
@@ -180,7 +197,10 @@ impl Bench {
     }
 
     async fn put(&self, value: &'static str) -> Result<()> {
-        self.operation.put(key(), Bytes::from(value), None).await
+        let options = PutOptions::default();
+        self.operation
+            .put(key(), Bytes::from(value), options, None)
+            .await
     }
 
     /// Starts a get that has read the durable store and is held with what it read.
@@ -198,8 +218,12 @@ impl Bench {
 
     fn begin_put(&self, value: &'static str) -> tokio::task::JoinHandle<Result<()>> {
         let operation = self.operation.clone();
-        TaskTracker::new()
-            .spawn(async move { operation.put(key(), Bytes::from(value), None).await })
+        let options = PutOptions::default();
+        TaskTracker::new().spawn(async move {
+            operation
+                .put(key(), Bytes::from(value), options, None)
+                .await
+        })
     }
 
     async fn copies(&self) -> [Option<Bytes>; 2] {

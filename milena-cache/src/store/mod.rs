@@ -15,6 +15,7 @@ pub mod contract;
 pub mod disk;
 pub mod memory;
 pub mod s3;
+pub mod write_back;
 
 /// A value and what has to travel with it from tier to tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +166,15 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When it is not known that no older value will be served.
     async fn delete(&self, key: &EntryKey, deadline: Deadline) -> Result<()>;
+
+    /// Removes what `key` holds if its own life has ended, and says whether it did; what was put meanwhile
+    /// stays. A store that reclaims what has expired by itself leaves this as it is.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    async fn remove_expired(&self, _key: &EntryKey, _deadline: Deadline) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Whether the store can serve now, found out as cheaply as it can be.
     ///

@@ -45,7 +45,7 @@ async fn a_stale_copy_is_served_and_said_to_be_one_until_s3_answers_again() {
     assert!(!find(&node).await.is_stale);
 
     s3.cut().await;
-    clock.advance(setup.config.copy_life);
+    clock.advance(setup.config.lives.copy);
     let found = find(&node).await;
     assert!(found.value == "v" && found.is_stale);
     let through_router = router.client().find(BUCKET, "k").await.unwrap();
@@ -59,7 +59,7 @@ async fn a_stale_copy_is_served_and_said_to_be_one_until_s3_answers_again() {
     assert_eq!(modified_since(&node).await, 1, "it is fresh again");
 
     s3.cut().await;
-    clock.advance(setup.config.copy_life + STALE_LIFE);
+    clock.advance(setup.config.lives.copy + STALE_LIFE);
     unavailable(node.client.get(BUCKET, "k").await);
 }
 
@@ -70,7 +70,7 @@ async fn a_stale_copy_outlives_a_restart_and_one_that_changed_is_replaced() {
     let node = setup.start_at(clock.clone()).await;
     node.client.put(BUCKET, "k", "old").await.unwrap();
     node.stop().await;
-    clock.advance(setup.config.copy_life);
+    clock.advance(setup.config.lives.copy);
 
     s3.cut().await;
     let node = setup.start_at(clock.clone()).await;

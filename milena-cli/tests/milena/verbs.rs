@@ -245,7 +245,7 @@ fn a_stale_value_is_given_and_said_to_be_one() {
     assert_silent_success(&at_node(&["put", "b", "k", "v"]));
     assert_eq!(stderr(&at_node(&["get", "b", "k"])), "");
     runtime.block_on(s3.cut());
-    clock.advance(setup.config.copy_life);
+    clock.advance(setup.config.lives.copy);
     let stale = at_node(&["get", "b", "k"]);
     assert_eq!((code(&stale), &stale.stdout[..]), (0, &b"v"[..]));
     assert!(stderr(&stale).starts_with("stale: "), "{}", stderr(&stale));

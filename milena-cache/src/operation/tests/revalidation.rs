@@ -146,7 +146,7 @@ async fn bench_with(stale_life: Duration) -> Bench {
         ],
         Tier::new("durable", truth.clone(), &metrics),
         Limits {
-            copy_life: COPY_LIFE,
+            lives: Lives::of_copies(COPY_LIFE),
             stale_life,
             miss_life: Duration::from_secs(1),
             durable_timeout: Duration::from_secs(10),
@@ -165,7 +165,7 @@ async fn bench_with(stale_life: Duration) -> Bench {
     };
     bench
         .operation
-        .put(key(), Bytes::from("v"), None)
+        .put(key(), Bytes::from("v"), PutOptions::default(), None)
         .await
         .unwrap();
     bench
@@ -296,7 +296,9 @@ async fn an_answer_that_a_write_overtook_changes_nothing() {
         let operation = bench.operation.clone();
         let get = TaskTracker::new().spawn(async move { operation.get(&key(), None).await });
         bench.truth.before_answer.arrival().await;
-        let put = bench.operation.put(key(), Bytes::from("newest"), None);
+        let put = bench
+            .operation
+            .put(key(), Bytes::from("newest"), PutOptions::default(), None);
         put.await.unwrap();
         bench.truth.before_answer.open();
         get.await.unwrap().unwrap();

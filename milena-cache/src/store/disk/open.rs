@@ -3,7 +3,7 @@
 //! Reads only the manifest and the file names; the log itself is read afterwards, in the background
 //! (`recover.rs`). The rules are those of docs/disk-format.md, "Opening a store".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use super::config::DiskSync;
@@ -15,6 +15,7 @@ use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
 use super::spares::{self, Spares};
+use super::trust::Bounds;
 use super::value_file::{is_temporary, number_of};
 
 /// The lock file's name. It is not counted: it stays empty.
@@ -49,19 +50,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     }
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
     let is_unsynced = power_was_lost && manifest.sync == DiskSync::Os;
-    let unverified_below = if is_unsynced {
-        tracing::warn!(
-            "the disk store was not closed and the machine has been started anew since, so that its newest records \
-             may be lost; what is left has to be revalidated before its first use"
-        );
-        manifest.next_segment
-    } else if manifest.stale_seconds > site.config.stale_seconds {
-        tracing::info!("stale copies were kept longer before: what is on disk is revalidated");
-        manifest.next_segment
-    } else {
-        manifest.unverified_below
-    };
-    site.shared.set_unverified_below(unverified_below);
+    site.shared.trust.set(trust(&manifest, is_unsynced, &site));
     if site.is_durable() && !manifest.closed && manifest.sync == DiskSync::Os {
         sync_all(&site, &found)?;
     }
@@ -72,7 +61,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     let sealed: BTreeMap<_, _> = oldest_first
         .map(|(id, end)| (id, unread(segments.get(&id), end, id, &site)))
         .collect();
-    let newest_first = sealed.keys().rev().copied().collect();
+    let newest_first: VecDeque<_> = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
     log.listed.set(listed);
     for (name, bytes) in &found {
@@ -80,6 +69,8 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
             log.values.find(number, *bytes);
         }
     }
+    let mut recovery = Recovery::new(newest_first, power_was_lost);
+    recovery.find_dirty(&mut log)?;
     let Site { files, config, .. } = &log.site;
     // Not what may hold records of segments that the manifest has never heard of: their ids are given again.
     let left = if is_unsynced {
@@ -92,7 +83,24 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     say_open_in_any_case(&mut log)?;
     log.publish_bytes();
     log.look_at_free_space();
-    Ok((log, Recovery::new(newest_first, power_was_lost)))
+    Ok((log, recovery))
+}
+
+/// What of the log can be trusted, if the machine has stopped before all of it was synced or not.
+fn trust(manifest: &Manifest, is_unsynced: bool, site: &Site) -> Bounds {
+    let mut trust = manifest.trust;
+    if is_unsynced {
+        tracing::warn!(
+            "the disk store was not closed and the machine has been started anew since, so that its newest records \
+             may be lost; what is left has to be revalidated before its first use"
+        );
+        trust.unverified_below = manifest.next_segment;
+        trust.doubtful_below = manifest.next_segment;
+    } else if manifest.stale_seconds > site.config.stale_seconds {
+        tracing::info!("stale copies were kept longer before: what is on disk is revalidated");
+        trust.doubtful_below = manifest.next_segment;
+    }
+    trust
 }
 
 /// Brings to the medium what was written by a store that did not sync and was killed. From now on the manifest says
@@ -113,7 +121,11 @@ fn sync_all(site: &Site, found: &[(String, u64)]) -> io::Result<()> {
 fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
     loop {
         match log.say_open() {
-            Err(error) if is_lack_of_space(&error) && log.drop_something()? => {
+            Err(error)
+                if is_lack_of_space(&error)
+                    && !log.is_oldest_pinned()
+                    && log.drop_something()? =>
+            {
                 tracing::warn!(%error, "the disk store drops its oldest values to be opened");
                 while log.remove_a_value_file()? {}
                 log.closer.wait();
@@ -171,7 +183,7 @@ fn is_of_log(name: &str) -> bool {
 /// A store with nothing in it, whatever was there.
 pub(super) fn start_empty(site: Site) -> io::Result<Log> {
     remove_all(&site)?;
-    site.shared.set_unverified_below(SegmentId(0));
+    site.shared.trust.set(Bounds::NONE);
     let store_id = site.clock.random_u64();
     let mut log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
     log.say_open()?;

@@ -3,20 +3,21 @@
 //! Knows nothing of how the log is written. A lookup may block on the file system, unless it is told not to.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use milena_cluster::key::EntryKey;
-use milena_server::clock::UnixMillis;
+use milena_server::clock::{Clock, UnixMillis};
 use tokio::sync::watch;
 
+use super::dirty::DirtyRecords;
 use super::files::Files;
-use super::format::SegmentId;
 use super::index::{Candidate, Index, Location};
 use super::planted::{Bug, Planted};
 use super::record::{Head, Kind, Name};
 use super::segment::{Segment, Segments, WouldWait};
+use super::trust::Trust;
 use crate::store::{Entry, StoreStats};
 
 /// See the file's head.
@@ -24,11 +25,11 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) segments: Segments,
     pub(super) counters: Counters,
+    pub(super) dirty: Arc<DirtyRecords>,
     pub(super) planted: Planted,
     /// Where value files are.
     pub(super) files: Arc<dyn Files>,
-    /// See [`Shared::is_unverified`].
-    unverified_below: AtomicU32,
+    pub(super) trust: Trust,
     /// Whether the whole log has been read since the store was opened.
     pub(super) recovered: watch::Sender<bool>,
     /// What keeps the store from doing all it should, if something does.
@@ -66,14 +67,15 @@ impl Counters {
 }
 
 impl Shared {
-    pub(super) fn new(planted: Planted, files: Arc<dyn Files>) -> Self {
+    pub(super) fn new(planted: Planted, files: Arc<dyn Files>, clock: Clock) -> Self {
         Self {
+            dirty: Arc::new(DirtyRecords::new(clock)),
             planted,
             files,
             index: Index::new(),
             segments: Segments::default(),
             counters: Counters::default(),
-            unverified_below: AtomicU32::new(0),
+            trust: Trust::default(),
             recovered: watch::Sender::new(false),
             trouble: Mutex::new(None),
         }
@@ -120,6 +122,19 @@ impl Shared {
         hash: u64,
         now: UnixMillis,
     ) -> Result<Option<Found>, E> {
+        match self.find_indexed(&read, key, hash, now)? {
+            None if self.dirty.count() > 0 => self.find_dirty(&read, key, hash, now),
+            found => Ok(found),
+        }
+    }
+
+    fn find_indexed<E>(
+        &self,
+        read: impl Fn(&Segment, Location) -> Result<Option<(Head, Bytes)>, E>,
+        key: &EntryKey,
+        hash: u64,
+        now: UnixMillis,
+    ) -> Result<Option<Found>, E> {
         let candidates = self.index.candidates(hash);
         let live = candidates.into_iter().filter(|found| !found.is_retired);
         for candidate in live {
@@ -143,7 +158,7 @@ impl Shared {
                 self.retire_damaged(&segment, hash, candidate, "a value");
                 return Ok(None);
             };
-            entry.needs_revalidation = self.is_unverified(segment.id);
+            entry.needs_revalidation = self.is_doubtful(segment.id);
             if entry.needs_revalidation && !entry.version.is_known() {
                 return Ok(None);
             }
@@ -164,21 +179,6 @@ impl Shared {
             return Ok(None);
         }
         Ok(None)
-    }
-
-    /// Whether the records of this segment may be out of date, because newer ones were lost.
-    pub(super) fn is_unverified(&self, segment: SegmentId) -> bool {
-        segment < self.unverified_below() && !self.planted.has(Bug::TrustsWhatPowerLossLeft)
-    }
-
-    /// The first segment whose records are certainly not out of date.
-    pub(super) fn unverified_below(&self) -> SegmentId {
-        SegmentId(self.unverified_below.load(Ordering::Relaxed))
-    }
-
-    /// To be said before anything of these segments can be found.
-    pub(super) fn set_unverified_below(&self, segment: SegmentId) {
-        self.unverified_below.store(segment.0, Ordering::Relaxed);
     }
 
     /// From now on the damaged record is a miss; it goes on hiding what is older.

@@ -11,10 +11,12 @@ pub enum Request {
     Put,
     /// Delete an object.
     Delete,
-    /// Ask what a conflicting write left.
+    /// Ask what is known of an object.
     Head,
     /// See whether S3 answers.
     Probe,
+    /// List objects.
+    List,
 }
 
 /// How a request ended.
@@ -68,7 +70,7 @@ pub enum BreakerState {
 
 impl Request {
     /// The names, in the order of the values.
-    pub const LABELS: [&str; 5] = ["get", "put", "delete", "head", "probe"];
+    pub const LABELS: [&str; 6] = ["get", "put", "delete", "head", "probe", "list"];
 
     /// Whether it changes what S3 holds.
     #[must_use]
