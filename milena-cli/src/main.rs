@@ -1,5 +1,6 @@
 //! The binary `milena`: arguments → verb → exit code; nothing else.
 
+mod bench;
 mod delete;
 mod dev;
 mod doctor;
@@ -31,6 +32,7 @@ enum Verb {
     Get(get::Get),
     Delete(delete::Delete),
     Doctor(doctor::Doctor),
+    Bench(Box<bench::Bench>),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +53,6 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Bench(bench) => bench.run().await,
     }
 }
