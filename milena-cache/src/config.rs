@@ -19,6 +19,7 @@ use milena_server::settings::{
     parse_duration,
 };
 
+use crate::operation::{LIFE_MAX, Lives, Scope};
 use crate::store::disk::{DiskConfig, DiskSync, boot_id};
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
@@ -28,6 +29,9 @@ const PREFIX_BYTES_MAX: usize = 512;
 
 /// The longest `S3_TIMEOUT`: no caller waits longer, and the client's clock has an end.
 const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+
+/// The most of a life that `TTL_JITTER` may take, in percent: something has to be left of it.
+const JITTER_PERCENT_MAX: u32 = 90;
 
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
@@ -46,8 +50,8 @@ pub struct Config {
     pub disk: Option<DiskConfig>,
     /// The S3 tier.
     pub s3: S3Config,
-    /// How long a local copy may be served without asking S3 again (`TTL_SECONDS`).
-    pub copy_life: Duration,
+    /// How long entries and their copies live (`TTL_SECONDS`, `TTL_SCOPE`, `TTL_JITTER`).
+    pub lives: Lives,
     /// How long a miss is remembered (`NEGATIVE_TTL`); zero: not at all.
     pub miss_life: Duration,
     /// The longest value of a put or get, in bytes (`MAX_VALUE_BYTES`).
@@ -57,7 +61,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 22] = [
+pub static SETTINGS: [&Setting; 24] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -77,6 +81,8 @@ pub static SETTINGS: [&Setting; 22] = [
     &S3_ENDPOINT,
     &S3_PREFIX,
     &S3_TIMEOUT,
+    &TTL_SCOPE,
+    &TTL_JITTER,
     &NEGATIVE_TTL,
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
@@ -218,6 +224,22 @@ static S3_TIMEOUT: Setting = Setting {
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
+static TTL_SCOPE: Setting = Setting {
+    name: "TTL_SCOPE",
+    also: &[],
+    presence: Presence::Default("local"),
+    expected: "local or all",
+    example: "all",
+    help: "What TTL_SECONDS bounds: local copies, or all: also the life of entries put without one, S3 included",
+};
+static TTL_JITTER: Setting = Setting {
+    name: "TTL_JITTER",
+    also: &[],
+    presence: Presence::Default("0%"),
+    expected: "a share of 0% to 90%",
+    example: "10%",
+    help: "By how much TTL_SECONDS is shortened at random, at most, so that not everything expires at once",
+};
 static NEGATIVE_TTL: Setting = Setting {
     name: "NEGATIVE_TTL",
     also: &[],
@@ -269,10 +291,15 @@ impl Config {
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
+        let scope = raw.read(&TTL_SCOPE, parse_scope);
+        let jitter_percent = raw.read(&TTL_JITTER, parse_share);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
 
+        if let (Some(seconds), Some(Scope::All)) = (copy_seconds, scope) {
+            check_life(seconds, &mut raw);
+        }
         let effective = raw.into_result()?;
         let given = "what is missing is a mistake";
         let listen_addr = listen_addr.expect(given);
@@ -300,7 +327,11 @@ impl Config {
                 value_bytes_max,
                 credentials: S3Credentials::Chain,
             },
-            copy_life: Duration::from_secs(copy_seconds.expect(given)),
+            lives: Lives {
+                copy: Duration::from_secs(copy_seconds.expect(given)),
+                scope: scope.expect(given),
+                jitter_percent: jitter_percent.expect(given),
+            },
             miss_life: miss_life.expect(given),
             value_bytes_max,
             rate_limit: rate_limit.expect(given),
@@ -368,6 +399,30 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
 }
 
+fn parse_scope(text: &str) -> Option<Scope> {
+    match text {
+        "local" => Some(Scope::Local),
+        "all" => Some(Scope::All),
+        _ => None,
+    }
+}
+
+/// A share in percent.
+fn parse_share(text: &str) -> Option<u32> {
+    let percent = text.strip_suffix('%')?.parse().ok()?;
+    (percent <= JITTER_PERCENT_MAX).then_some(percent)
+}
+
+/// An entry's life has the same limit wherever it comes from.
+fn check_life(seconds: u64, raw: &mut Raw) {
+    let seconds_max = LIFE_MAX.as_secs();
+    if seconds > seconds_max {
+        raw.mistake(format!(
+            "TTL_SECONDS: {seconds} was given and TTL_SCOPE=all makes it the life of entries; expected at most {seconds_max} (100 years)"
+        ));
+    }
+}
+
 fn parse_disk_bytes(text: &str) -> Option<u64> {
     parse_bytes(text).filter(|bytes| *bytes >= DiskConfig::MAX_BYTES_MIN)
 }
@@ -430,7 +485,7 @@ mod tests {
                 bytes_max: 256 << 20
             }
         );
-        assert_eq!(config.copy_life, Duration::from_secs(60));
+        assert_eq!(config.lives, Lives::of_copies(Duration::from_secs(60)));
         assert_eq!(config.value_bytes_max, 16 << 20);
         assert_eq!(config.s3.timeout, Duration::from_secs(10));
         assert_eq!(config.miss_life, Duration::from_secs(1));
@@ -483,6 +538,8 @@ mod tests {
             ("S3_ENDPOINT", "localhost:9000"),
             ("S3_PREFIX", "/cache"),
             ("S3_TIMEOUT", "0s"),
+            ("TTL_SCOPE", "everywhere"),
+            ("TTL_JITTER", "91%"),
             ("NEGATIVE_TTL", "soon"),
             ("MAX_VALUE_BYTES", "2GiB"),
             ("RATE_LIMIT", "0"),
@@ -508,6 +565,23 @@ mod tests {
             assert_eq!(mistakes.len(), 1, "{too_long}");
             assert!(mistakes[0].contains("1ms to 1h"), "{}", mistakes[0]);
         }
+    }
+
+    #[test]
+    fn ttl_seconds_may_be_the_life_of_entries_and_then_has_its_limit() {
+        let lives = with(&[("TTL_SCOPE", "all"), ("TTL_JITTER", "10%")])
+            .unwrap()
+            .lives;
+        assert_eq!((lives.scope, lives.jitter_percent), (Scope::All, 10));
+        let too_long = ("TTL_SECONDS", "3153600001");
+        assert!(with(&[too_long]).is_ok(), "a copy may live for ever");
+        let mistakes = with(&[too_long, ("TTL_SCOPE", "all")]).unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert!(
+            mistakes[0].contains("at most 3153600000"),
+            "{}",
+            mistakes[0]
+        );
     }
 
     #[test]

@@ -277,7 +277,7 @@ impl Tiers {
             copies.into_iter().map(tier).collect(),
             tier(durable),
             Limits {
-                copy_life: config.copy_life,
+                lives: config.lives,
                 miss_life: config.miss_life,
                 durable_timeout: config.s3.timeout,
             },

@@ -20,6 +20,14 @@ pub struct Client {
     paths: &'static Paths,
 }
 
+/// What a put may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// The entry's own life, from the put on: when it has passed, the entry is gone everywhere. 1 s to 100
+    /// years; a part of a second counts as a whole one. `None`: it has none.
+    pub life: Option<Duration>,
+}
+
 /// The three methods of one service. Router and node have them with the same messages, field for field.
 #[derive(Debug)]
 struct Paths {
@@ -126,10 +134,26 @@ impl Client {
         key: impl AsRef<[u8]>,
         value: impl Into<Bytes>,
     ) -> Result<(), ClientError> {
+        self.put_with(bucket, key, value, PutOptions::default())
+            .await
+    }
+
+    /// Like [`Client::put`], with what `options` ask for.
+    ///
+    /// # Errors
+    /// As [`Client::put`]; and when the server refuses the life.
+    pub async fn put_with(
+        &self,
+        bucket: impl Into<String>,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        options: PutOptions,
+    ) -> Result<(), ClientError> {
         let request = PutRequest {
             key: Bytes::copy_from_slice(key.as_ref()),
             bucket: bucket.into(),
             value: value.into(),
+            ttl_seconds: options.life.map(whole_seconds),
         };
         let (bytes, bytes_max) = (request.value.len(), self.connection.options.value_bytes_max);
         if bytes > bytes_max {
@@ -157,6 +181,12 @@ impl Client {
         let answer: DeleteResponse = self.connection.call(self.paths.delete, request).await?;
         acknowledged(answer.successful)
     }
+}
+
+/// `life` in seconds, as the wire has it.
+fn whole_seconds(life: Duration) -> u64 {
+    let started = u64::from(life.subsec_nanos() > 0);
+    life.as_secs().saturating_add(started)
 }
 
 /// How a cache node announces itself to a router.
@@ -220,5 +250,23 @@ fn acknowledged(successful: bool) -> Result<(), ClientError> {
         Err(ClientError::Other(Status::unknown(
             "the server answered that it was not successful, and not why",
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_second_counts_as_a_whole_one() {
+        for (life, seconds) in [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_secs(30), 30),
+            (Duration::from_millis(30_001), 31),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(whole_seconds(life), seconds, "{life:?}");
+        }
     }
 }

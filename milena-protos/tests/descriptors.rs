@@ -14,7 +14,7 @@ rpc cache_server.Cache/Put PutRequest -> PutResponse
 rpc cache_server.Cache/Delete DeleteRequest -> DeleteResponse
 GetRequest key=1 Bytes, bucket=2 String
 GetResponse successful=1 Bool, value=2 Bytes
-PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes
+PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64
 PutResponse successful=1 Bool
 DeleteRequest key=1 Bytes, bucket=2 String
 DeleteResponse successful=1 Bool
@@ -26,7 +26,7 @@ rpc router_server.Router/Join JoinRequest -> JoinResponse
 rpc router_server.Router/Leave LeaveRequest -> LeaveResponse
 GetRequest key=1 Bytes, bucket=2 String
 GetResponse successful=1 Bool, value=2 Bytes
-PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes
+PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64
 PutResponse successful=1 Bool
 DeleteRequest key=1 Bytes, bucket=2 String
 DeleteResponse successful=1 Bool

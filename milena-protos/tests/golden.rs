@@ -2,7 +2,7 @@
 //!
 //! A field is its tag byte, `number << 3 | type` (type 0: a varint, type 2: a length and that many bytes),
 //! and its content; a field that has its default value is left out. So `0a` opens field 1 of bytes,
-//! `12` field 2, `1a` field 3, and `08` is a bool in field 1.
+//! `12` field 2, `1a` field 3, `08` is a bool in field 1, and `20` a number in field 4.
 //!
 //! A test that fails here has found a change that breaks every client and node already deployed.
 
@@ -77,9 +77,21 @@ macro_rules! shared_messages {
                         key: Bytes::from_static(b"key"),
                         bucket: "b".into(),
                         value: Bytes::from_static(b"\x01\x02"),
+                        ttl_seconds: None,
                     },
                     "0a 03 6b6579  12 01 62  1a 02 0102",
                 );
+                // An optional field is written as soon as it is set, also if it is set to 0.
+                for (ttl_seconds, wire) in [(0, "20 00"), (300, "20 ac02")] {
+                    let ttl_seconds = Some(ttl_seconds);
+                    assert_wire(
+                        &PutRequest {
+                            ttl_seconds,
+                            ..PutRequest::default()
+                        },
+                        wire,
+                    );
+                }
                 // From 128 bytes on a length takes two bytes: 300 is ac 02.
                 assert_wire(
                     &PutRequest {

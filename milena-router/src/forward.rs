@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use milena_client::{Client, ClientError};
+use milena_client::{Client, ClientError, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
 
@@ -48,9 +48,17 @@ impl Forward {
     ///
     /// # Errors
     /// When no node has joined, or what the owner answered.
-    pub async fn put(&self, key: &EntryKey, value: Bytes, deadline: Deadline) -> Result<()> {
+    pub async fn put(
+        &self,
+        key: &EntryKey,
+        value: Bytes,
+        options: PutOptions,
+        deadline: Deadline,
+    ) -> Result<()> {
         self.to_owner(Op::Put, key, deadline, async |owner| {
-            owner.put(key.bucket(), key.key(), value).await
+            owner
+                .put_with(key.bucket(), key.key(), value, options)
+                .await
         })
         .await
     }

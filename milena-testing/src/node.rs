@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use milena_cache::Node;
 use milena_cache::config::Config;
+use milena_cache::operation::Lives;
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_client::{Client, Options};
@@ -55,7 +56,7 @@ impl NodeSetup {
                 boot_id(),
             )),
             s3: s3.config(),
-            copy_life: Duration::from_secs(3_600),
+            lives: Lives::of_copies(Duration::from_secs(3_600)),
             // What a test puts into S3 behind the node is seen at once.
             miss_life: Duration::ZERO,
             value_bytes_max: Options::VALUE_BYTES_MAX,

@@ -75,7 +75,7 @@ impl Shared {
         // The life of a copy, and of a miss, is counted from before S3 was asked: from then on what is there may
         // change.
         let asked_at = self.clock.now();
-        let fresh_until = Some(asked_at.after(self.limits.copy_life));
+        let fresh_until = Some(self.limits.lives.fresh_until(asked_at, &self.clock));
         let Some(entry) = self.ask(&self.durable, handle.key(), deadline).await? else {
             if let Some(_filling) = handle.fill(seen) {
                 self.misses.remember(handle.key(), asked_at);

@@ -15,6 +15,7 @@
 mod delete;
 mod get;
 mod key_lock;
+mod life;
 mod misses;
 mod put;
 mod single_flight;
@@ -32,7 +33,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use self::key_lock::{KeyLocks, Stamp, WriteGuard};
+pub use self::life::{LIFE_MAX, Lives, Scope};
 use self::misses::Misses;
+pub use self::put::PutOptions;
 use self::single_flight::SingleFlight;
 use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};
@@ -59,8 +62,8 @@ pub struct Tier {
 /// What the operations are told by the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a local copy may be served without asking the durable tier again (`TTL_SECONDS`).
-    pub copy_life: Duration,
+    /// How long entries and their copies live.
+    pub lives: Lives,
     /// How long a miss may be answered without asking the durable tier again (`NEGATIVE_TTL`).
     pub miss_life: Duration,
     /// How long the durable tier may take for one operation (`S3_TIMEOUT`).

@@ -1,5 +1,7 @@
 //! Put: the durable tier first, then the copies.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
@@ -9,6 +11,14 @@ use crate::error::Result;
 use crate::metrics::Op;
 use crate::store::Entry;
 
+/// What a put may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// The entry's own life, from the put on: when it has passed, the entry is gone from every tier. `None`: it
+    /// has none.
+    pub life: Option<Duration>,
+}
+
 impl Operation {
     /// Makes `value` the value of `key`. Answered once every tier has it. Goes on to its end when the
     /// caller goes away.
@@ -16,10 +26,21 @@ impl Operation {
     /// # Errors
     /// When the durable tier did not take it by `deadline`. It may have it all the same, or get it: the
     /// local copies are dropped, so that the next get finds out.
-    pub async fn put(&self, key: EntryKey, value: Bytes, deadline: Option<Deadline>) -> Result<()> {
+    pub async fn put(
+        &self,
+        key: EntryKey,
+        value: Bytes,
+        options: PutOptions,
+        deadline: Option<Deadline>,
+    ) -> Result<()> {
         let deadline = self.0.durable_deadline(deadline);
+        let (lives, clock) = (&self.0.limits.lives, &self.0.clock);
+        let entry = Entry {
+            expires_at: lives.expires_at(options, clock.now(), clock),
+            ..Entry::new(value)
+        };
         let operation = self.clone();
-        let write = async move { operation.0.write(&key, Entry::new(value), deadline).await };
+        let write = async move { operation.0.write(&key, entry, deadline).await };
         self.to_the_end(Op::Put, write).await
     }
 }
@@ -27,7 +48,7 @@ impl Operation {
 impl Shared {
     async fn write(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
         let _writing = self.write_lock(key, deadline).await?;
-        let fresh_until = Some(self.clock.now().after(self.limits.copy_life));
+        let fresh_until = self.limits.lives.fresh_until(self.clock.now(), &self.clock);
         let store = &self.durable.store;
         let stored = self
             .timed(
@@ -41,7 +62,7 @@ impl Shared {
                 self.install(
                     key,
                     Entry {
-                        fresh_until,
+                        fresh_until: Some(fresh_until),
                         version,
                         ..entry
                     },

@@ -13,6 +13,7 @@ use super::*;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::{StoreStats, Version};
 
+mod lives;
 mod misses;
 
 /// Where a call of the durable store may be held.
@@ -126,11 +127,11 @@ struct Bench {
 const COPY_LIFE: Duration = Duration::from_secs(60);
 
 fn bench() -> Bench {
-    bench_with(Duration::ZERO)
+    bench_with(Lives::of_copies(COPY_LIFE), Duration::ZERO)
 }
 
-/// With misses remembered so long.
-fn bench_with(miss_life: Duration) -> Bench {
+/// With these lives, and misses remembered so long.
+fn bench_with(lives: Lives, miss_life: Duration) -> Bench {
     let clock = Clock::manual(UnixMillis(1_000));
     let room = MemoryConfig {
         entries_max: 100,
@@ -147,7 +148,7 @@ fn bench_with(miss_life: Duration) -> Bench {
         copies,
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
-            copy_life: COPY_LIFE,
+            lives,
             miss_life,
             durable_timeout: Duration::from_secs(10),
         },
@@ -178,7 +179,10 @@ impl Bench {
     }
 
     async fn put(&self, value: &'static str) -> Result<()> {
-        self.operation.put(key(), Bytes::from(value), None).await
+        let options = PutOptions::default();
+        self.operation
+            .put(key(), Bytes::from(value), options, None)
+            .await
     }
 
     /// Starts a get that has read the durable store and is held with what it read.
@@ -196,8 +200,12 @@ impl Bench {
 
     fn begin_put(&self, value: &'static str) -> tokio::task::JoinHandle<Result<()>> {
         let operation = self.operation.clone();
-        TaskTracker::new()
-            .spawn(async move { operation.put(key(), Bytes::from(value), None).await })
+        let options = PutOptions::default();
+        TaskTracker::new().spawn(async move {
+            operation
+                .put(key(), Bytes::from(value), options, None)
+                .await
+        })
     }
 
     async fn copies(&self) -> [Option<Bytes>; 2] {

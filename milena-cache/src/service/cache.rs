@@ -15,10 +15,11 @@ use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
+use super::life;
 use super::status::status;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Op};
-use crate::operation::Operation;
+use crate::operation::{Operation, PutOptions};
 
 /// The service `cache_server.Cache`.
 pub struct CacheService {
@@ -101,12 +102,20 @@ impl Cache for CacheService {
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let deadline = answer_due(&request, &self.clock);
-        let PutRequest { key, bucket, value } = request.into_inner();
+        let PutRequest {
+            key,
+            bucket,
+            value,
+            ttl_seconds,
+        } = request.into_inner();
         let call = async {
             self.rate_limit.admit()?;
             let key = EntryKey::new(&bucket, &key)?;
             self.check_value(&value)?;
-            self.operation.put(key, value, deadline).await?;
+            let options = PutOptions {
+                life: life::of_seconds(ttl_seconds)?,
+            };
+            self.operation.put(key, value, options, deadline).await?;
             Ok(PutResponse { successful: true })
         };
         self.answer(Op::Put, call).await

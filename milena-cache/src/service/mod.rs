@@ -3,6 +3,7 @@
 //! Knows the wire and the operations; knows no store.
 
 pub mod cache;
+mod life;
 pub mod status;
 
 use milena_protos::FILE_DESCRIPTOR_SET;

@@ -15,6 +15,7 @@ pub mod contract;
 pub mod disk;
 pub mod memory;
 pub mod s3;
+pub mod write_back;
 
 /// A value and what has to travel with it from tier to tier.
 #[derive(Clone, Debug, PartialEq, Eq)]

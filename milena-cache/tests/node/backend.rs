@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use milena_cache::error::Result;
 use milena_cache::metrics::Metrics;
-use milena_cache::operation::{Limits, Operation, Tier};
+use milena_cache::operation::{Limits, Lives, Operation, PutOptions, Tier};
 use milena_cache::store::contract::{self, Subject, Traits};
 use milena_cache::store::memory::{MemoryConfig, MemoryStore};
 use milena_cache::store::{Entry, Store, StoreStats, Version};
@@ -93,7 +93,7 @@ async fn a_new_backend_is_a_tier_wherever_it_is_put() {
         ],
         Tier::new("last", last.clone(), &metrics),
         Limits {
-            copy_life: Duration::from_secs(60),
+            lives: Lives::of_copies(Duration::from_secs(60)),
             miss_life: Duration::ZERO,
             durable_timeout: Duration::from_secs(60),
         },
@@ -105,7 +105,7 @@ async fn a_new_backend_is_a_tier_wherever_it_is_put() {
     let value = Bytes::from("v");
     for key in [&a, &b] {
         operation
-            .put(key.clone(), value.clone(), None)
+            .put(key.clone(), value.clone(), PutOptions::default(), None)
             .await
             .unwrap();
     }

@@ -215,7 +215,7 @@ async fn a_value_changed_in_s3_is_seen_when_the_copies_life_is_over() {
     let node = setup.start_at(clock.clone()).await;
     node.client.put(BUCKET, "k", "old").await.unwrap();
     Objects::of(&s3.config()).put(&object_of("k"), "new").await;
-    clock.advance(setup.config.copy_life - Duration::from_millis(1));
+    clock.advance(setup.config.lives.copy - Duration::from_millis(1));
     assert_eq!(node.client.get(BUCKET, "k").await.unwrap(), value("old"));
     clock.advance(Duration::from_millis(1));
     assert_eq!(node.client.get(BUCKET, "k").await.unwrap(), value("new"));

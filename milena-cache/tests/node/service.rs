@@ -49,6 +49,7 @@ fn put_request(bucket: &str, key: impl Into<Bytes>, value: impl Into<Bytes>) -> 
         key: key.into(),
         bucket: bucket.to_owned(),
         value: value.into(),
+        ttl_seconds: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::{join_all, select_all};
+use milena_cache::operation::Lives;
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_cache::store::s3::{S3Config, S3Credentials};
@@ -143,7 +144,7 @@ impl Cluster {
                     secret_access_key: keys.secret_access_key,
                 },
             },
-            copy_life: COPY_LIFE,
+            lives: Lives::of_copies(COPY_LIFE),
             miss_life: MISS_LIFE,
             value_bytes_max: Options::VALUE_BYTES_MAX,
             rate_limit: None,

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_client::Address;
+use milena_client::{Address, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_protos::router_server::router_server::Router;
 use milena_protos::router_server::{
@@ -67,12 +67,21 @@ impl Router for RouterService {
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {
         let deadline = self.due(&request);
-        let PutRequest { key, bucket, value } = request.into_inner();
+        let PutRequest {
+            key,
+            bucket,
+            value,
+            ttl_seconds,
+        } = request.into_inner();
         self.answer(Op::Put, async {
             self.rate_limit.admit()?;
             let key = EntryKey::new(&bucket, &key)?;
             self.check_value(value.len())?;
-            self.forward.put(&key, value, deadline).await?;
+            // Its limits are the node's to check.
+            let options = PutOptions {
+                life: ttl_seconds.map(Duration::from_secs),
+            };
+            self.forward.put(&key, value, options, deadline).await?;
             Ok(PutResponse { successful: true })
         })
         .await

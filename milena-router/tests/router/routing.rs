@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{Cluster, Node};
 use bytes::Bytes;
-use milena_client::{Address, Client, ClientError, Options};
+use milena_client::{Address, Client, ClientError, Options, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_cluster::placement::{Node as PlacedNode, SlotTable, slot_of};
 use milena_protos::router_server::router_client::RouterClient as RawClient;
@@ -70,6 +70,22 @@ async fn each_key_goes_to_the_node_that_placement_gives() {
         cluster.client.delete("b", &key).await.unwrap();
         assert_eq!(cluster.client.get("b", &key).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn what_a_put_asks_for_reaches_the_node() {
+    let (cluster, nodes) = Cluster::start_with_nodes(1).await;
+    let client = &cluster.client;
+    client.put("b", "k", "v").await.unwrap();
+    for life in [Duration::ZERO, Duration::from_secs(300), Duration::MAX] {
+        let options = PutOptions { life: Some(life) };
+        client.put_with("b", "k", "v", options).await.unwrap();
+    }
+    assert_eq!(
+        *nodes[0].entries().lives.lock().unwrap(),
+        [None, Some(0), Some(300), Some(u64::MAX)],
+        "as it was asked for: the node checks it"
+    );
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ pub(crate) struct Node {
 /// What a node holds. Some buckets are special, see [`Entries::ask`].
 pub(crate) struct Entries {
     map: Mutex<HashMap<(String, Bytes), Bytes>>,
+    /// The lives that the puts asked for, in their order.
+    pub(crate) lives: Mutex<Vec<Option<u64>>>,
     /// A permit for each call that came for the bucket "gated".
     pub(crate) gated: Semaphore,
     /// A permit for each of them that may go on.
@@ -91,6 +93,7 @@ impl Node {
     pub(crate) async fn start_on(addr: SocketAddr) -> Self {
         let entries = Arc::new(Entries {
             map: Mutex::default(),
+            lives: Mutex::default(),
             gated: Semaphore::new(0),
             gate: Semaphore::new(0),
         });
@@ -161,8 +164,14 @@ impl Cache for Entries {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let PutRequest { key, bucket, value } = request.into_inner();
+        let PutRequest {
+            key,
+            bucket,
+            value,
+            ttl_seconds,
+        } = request.into_inner();
         self.ask(&bucket).await?;
+        self.lives.lock().unwrap().push(ttl_seconds);
         self.map.lock().unwrap().insert((bucket, key), value);
         Ok(Response::new(PutResponse { successful: true }))
     }

@@ -5,7 +5,7 @@ use super::*;
 const MISS_LIFE: Duration = Duration::from_secs(1);
 
 fn remembering() -> Bench {
-    bench_with(MISS_LIFE)
+    bench_with(Lives::of_copies(COPY_LIFE), MISS_LIFE)
 }
 
 impl Bench {

@@ -206,15 +206,17 @@ impl Carrying {
             None => return Some(None),
         };
         let is_hot_only = matches!(self.pass, Pass::Hot);
-        if is_hot_only && !pointing.is_hot {
+        if is_hot_only && (!pointing.is_hot || log.site.shared.dirty.is_at(location)) {
             return Some(None);
         }
         let Some((head, read)) = self.segment.head_at(location) else {
             return is_hot_only.then_some(None);
         };
+        // What is dirty is carried over by itself (`pinned.rs`).
+        let head = head.with_dirty(false);
         if !pointing.is_retired
             && !head.dies_at().has_passed(now)
-            && let Some((head, whole)) = self.segment.record_at(location)
+            && let Some((_, whole)) = self.segment.record_at(location)
             && head.entry(&whole).is_some()
         {
             return Some(Some(Carried::new(record, location, head, whole)));
@@ -267,6 +269,7 @@ impl Carried {
             version: self.head.version(&self.old),
             value: self.head.value(&self.old),
             superseded: Some(self.location),
+            new_dirty: None,
         }
     }
 }

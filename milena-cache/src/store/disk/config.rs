@@ -35,6 +35,12 @@ pub struct DiskConfig {
     pub free_bytes_min: u64,
     /// Tells one boot of the machine from the next (see [`boot_id`]); empty: not known.
     pub boot_id: String,
+    /// What may be dirty at once, in bytes; [`DiskConfig::new`] makes it 256 MiB, or an eighth of `max_bytes` if
+    /// that is less.
+    pub dirty_bytes_max: u64,
+    /// For how long the oldest dirty write may have been so before further ones wait; [`DiskConfig::new`]
+    /// makes it an hour.
+    pub dirty_age_max: Duration,
     /// How often the store looks for expired segments, and, if it is off, tries to start again.
     pub maintenance_every: Duration,
 }
@@ -53,13 +59,21 @@ impl DiskConfig {
     /// With less, headers and manifest would not fit beside the records.
     const SEGMENT_BYTES_LEAST: u64 = 4 << 10;
     const SEGMENT_BYTES_USUAL_MIN: u64 = 4 * MIB;
-    const SEGMENT_BYTES_MAX: u64 = 64 * MIB;
+    pub(super) const SEGMENT_BYTES_MAX: u64 = 64 * MIB;
     const SEGMENT_BYTES_USUAL_MAX: u64 = 32 * MIB;
     const BIG_STORE_BYTES: u64 = 64 * 1_024 * MIB;
     const SEGMENTS_USUAL: u64 = 8;
     const FREE_SEGMENTS_MIN: u64 = 4;
     const RECORDS_PER_SEGMENT_MIN: u32 = 4;
     const MAINTENANCE_EVERY: Duration = Duration::from_secs(1);
+
+    /// A store keeps dirty writes if it holds at least this many segments: two are left free to carry them over.
+    const DIRTY_SEGMENTS_MIN: u64 = 8;
+    /// What is dirty takes at most this part of the store.
+    pub const DIRTY_PART: u64 = 4;
+    const DIRTY_PART_USUAL: u64 = 8;
+    const DIRTY_BYTES_USUAL_MAX: u64 = 256 * MIB;
+    const DIRTY_AGE_USUAL: Duration = Duration::from_secs(3_600);
 
     /// A store at `path` of at most `max_bytes`, with segments of a size that suits them.
     #[must_use]
@@ -81,8 +95,18 @@ impl DiskConfig {
             record_bytes_max: segment_bytes / Self::RECORDS_PER_SEGMENT_MIN,
             free_bytes_min,
             boot_id,
+            dirty_bytes_max: (max_bytes / Self::DIRTY_PART_USUAL).min(Self::DIRTY_BYTES_USUAL_MAX),
+            dirty_age_max: Self::DIRTY_AGE_USUAL,
             maintenance_every: Self::MAINTENANCE_EVERY,
         }
+    }
+
+    /// Whether a store of this size can keep dirty writes.
+    #[must_use]
+    pub fn keeps_dirty(&self) -> bool {
+        // A record, and the list of all that is dirty, fit into one segment.
+        self.max_bytes >= u64::from(self.segment_bytes) * Self::DIRTY_SEGMENTS_MIN
+            && self.record_bytes_max <= self.segment_bytes / 2
     }
 
     /// The longest file of one value, and the most that all those may have which are being written.
@@ -105,6 +129,12 @@ impl DiskConfig {
             let max_bytes = self.max_bytes;
             return Err(format!(
                 "a limit of {max_bytes} bytes; expected {needed} or more"
+            ));
+        }
+        let (dirty_max, part) = (self.dirty_bytes_max, self.max_bytes / Self::DIRTY_PART);
+        if dirty_max > part {
+            return Err(format!(
+                "{dirty_max} bytes of dirty writes; expected at most a quarter of the limit, {part}"
             ));
         }
         Ok(())

@@ -5,7 +5,9 @@
 
 use bytes::BufMut;
 
-use super::format::{Until, u32_at, u64_at};
+use super::config::DiskConfig;
+use super::format::{SegmentId, Until, u32_at, u64_at};
+use super::index::Location;
 use super::record::{Head, Kind, RECORD_HEADER_BYTES};
 use super::value_file::Reference;
 
@@ -40,11 +42,18 @@ pub(super) struct Contents {
     pub(super) entries: Vec<FooterEntry>,
     /// Those of its records whose values are in files of their own, in the order of the log.
     pub(super) values: Vec<FooterValue>,
+    /// Where all dirty records lay when the segment was ended, also those in older segments; `None` if that
+    /// was not known.
+    pub(super) dirty: Option<Vec<Location>>,
 }
 
-const FOOTER_SUMMARY_BYTES: usize = 24;
+const FOOTER_SUMMARY_BYTES: usize = 32;
 const FOOTER_ENTRY_BYTES: usize = 16;
 const FOOTER_VALUE_BYTES: usize = 24;
+pub(super) const FOOTER_DIRTY_BYTES: usize = 12;
+
+/// Written in place of the number of dirty records where these are not known.
+const DIRTY_NOT_KNOWN: u32 = u32::MAX;
 const TOMBSTONE_BIT: u32 = 1 << 31;
 
 impl Contents {
@@ -54,6 +63,7 @@ impl Contents {
             needed_until: Until::PAST,
             entries: Vec::new(),
             values: Vec::new(),
+            dirty: None,
         }
     }
 
@@ -79,29 +89,36 @@ impl Contents {
     }
 
     /// The length of the footer record, once so many more records have been added, and of these so many
-    /// whose values are in files of their own.
-    pub(super) fn footer_bytes(&self, more: usize, more_values: usize) -> u64 {
+    /// whose values are in files of their own, if it lists so many dirty ones.
+    pub(super) fn footer_bytes(&self, more: usize, more_values: usize, dirty: usize) -> u64 {
         let entries = self.entries.len() + more;
         let values = self.values.len() + more_values;
-        let lists = entries * FOOTER_ENTRY_BYTES + values * FOOTER_VALUE_BYTES;
+        let lists =
+            entries * FOOTER_ENTRY_BYTES + values * FOOTER_VALUE_BYTES + dirty * FOOTER_DIRTY_BYTES;
         u64::from(RECORD_HEADER_BYTES) + (FOOTER_SUMMARY_BYTES + lists) as u64
     }
 
     /// The value of the footer record.
     pub(super) fn encode(&self) -> Vec<u8> {
+        let dirty = self.dirty.as_deref().unwrap_or_default();
         let mut value = Vec::with_capacity(
             FOOTER_SUMMARY_BYTES
                 + self.entries.len() * FOOTER_ENTRY_BYTES
-                + self.values.len() * FOOTER_VALUE_BYTES,
+                + self.values.len() * FOOTER_VALUE_BYTES
+                + dirty.len() * FOOTER_DIRTY_BYTES,
         );
+        let count = |records: usize| {
+            u32::try_from(records).expect("a segment has fewer records than bytes")
+        };
         value.put_u64_le(self.last_death.0);
         value.put_u64_le(self.needed_until.0);
-        value.put_u32_le(
-            u32::try_from(self.entries.len()).expect("a segment has fewer records than bytes"),
-        );
-        value.put_u32_le(
-            u32::try_from(self.values.len()).expect("a segment has fewer records than bytes"),
-        );
+        value.put_u32_le(count(self.entries.len()));
+        value.put_u32_le(count(self.values.len()));
+        value.put_u32_le(match &self.dirty {
+            Some(dirty) => count(dirty.len()),
+            None => DIRTY_NOT_KNOWN,
+        });
+        value.put_u32_le(0);
         for entry in &self.entries {
             let tombstone = if entry.is_tombstone { TOMBSTONE_BIT } else { 0 };
             value.put_u64_le(entry.key_hash);
@@ -114,6 +131,11 @@ impl Contents {
             value.put_u32_le(0);
             value.put_u64_le(of_file.dies_at.0);
         }
+        for location in dirty {
+            value.put_u32_le(location.segment.0);
+            value.put_u32_le(location.offset);
+            value.put_u32_le(location.bytes);
+        }
         value
     }
 
@@ -122,11 +144,15 @@ impl Contents {
         let summary = value.get(..FOOTER_SUMMARY_BYTES)?;
         let entries_bytes = (u32_at(summary, 16) as usize).checked_mul(FOOTER_ENTRY_BYTES)?;
         let values_bytes = (u32_at(summary, 20) as usize).checked_mul(FOOTER_VALUE_BYTES)?;
+        let dirty_known = Some(u32_at(summary, 24)).filter(|count| *count != DIRTY_NOT_KNOWN);
+        let dirty_bytes = (dirty_known.unwrap_or(0) as usize).checked_mul(FOOTER_DIRTY_BYTES)?;
         let lists = &value[FOOTER_SUMMARY_BYTES..];
-        if lists.len() != entries_bytes.checked_add(values_bytes)? {
+        let before_dirty = entries_bytes.checked_add(values_bytes)?;
+        if lists.len() != before_dirty.checked_add(dirty_bytes)? {
             return None;
         }
-        let (entries, values) = lists.split_at(entries_bytes);
+        let (entries, lists) = lists.split_at(entries_bytes);
+        let (values, dirty) = lists.split_at(values_bytes);
         let entries: Vec<_> = entries
             .chunks_exact(FOOTER_ENTRY_BYTES)
             .map(|entry| FooterEntry {
@@ -150,9 +176,23 @@ impl Contents {
         let mut puts = entries.iter().filter(|entry| !entry.is_tombstone);
         let is_put = |of_file: &FooterValue| puts.any(|entry| entry.offset == of_file.offset);
         let is_consistent = entries.iter().all(within) && values.iter().all(is_put);
+        let dirty: Vec<_> = dirty
+            .chunks_exact(FOOTER_DIRTY_BYTES)
+            .map(|location| Location {
+                segment: SegmentId(u32_at(location, 0)),
+                offset: u32_at(location, 4),
+                bytes: u32_at(location, 8),
+            })
+            .collect();
+        let in_a_segment = |location: &Location| {
+            let end = u64::from(location.offset) + u64::from(location.bytes);
+            end <= DiskConfig::SEGMENT_BYTES_MAX
+        };
+        let is_consistent = is_consistent && dirty.iter().all(in_a_segment);
         is_consistent.then_some(Self {
             last_death: Until(u64_at(summary, 0)),
             needed_until: Until(u64_at(summary, 8)),
+            dirty: dirty_known.map(|_| dirty),
             entries,
             values,
         })
@@ -183,8 +223,28 @@ mod tests {
         let contents = contents();
         let value = contents.encode();
         let record = u64::from(RECORD_HEADER_BYTES) + value.len() as u64;
-        assert_eq!(contents.footer_bytes(0, 0), record);
+        assert_eq!(contents.footer_bytes(0, 0, 0), record);
         assert_eq!(Contents::parse(&value, 172), Some(contents));
+    }
+
+    #[test]
+    fn lists_the_dirty_records_wherever_they_are() {
+        let mut contents = contents();
+        let location = Location {
+            segment: SegmentId(0x0102),
+            offset: 64,
+            bytes: 54,
+        };
+        for dirty in [vec![], vec![location]] {
+            contents.dirty = Some(dirty.clone());
+            let value = contents.encode();
+            let record = u64::from(RECORD_HEADER_BYTES) + value.len() as u64;
+            assert_eq!(contents.footer_bytes(0, 0, dirty.len()), record);
+            assert_eq!(Contents::parse(&value, 172).unwrap().dirty, Some(dirty));
+        }
+        let value = contents.encode();
+        let pinned = b"\x02\x01\0\0\x40\0\0\0\x36\0\0\0";
+        assert_eq!(&value[value.len() - 12..], pinned);
     }
 
     /// A put in a file of its own, at this offset of this segment.
@@ -204,14 +264,14 @@ mod tests {
     #[test]
     fn lists_the_value_files_of_its_records() {
         let mut contents = contents();
-        let bytes = contents.footer_bytes(2, 2);
+        let bytes = contents.footer_bytes(2, 2, 0);
         put_in_file(&mut contents, 172);
         put_in_file(&mut contents, 250);
-        assert_eq!(contents.footer_bytes(0, 0), bytes);
+        assert_eq!(contents.footer_bytes(0, 0, 0), bytes);
         let mut pinned = b"\xab\0\0\0\0\0\0\0\xac\0\0\0\0\0\0\0".to_vec();
         pinned.extend([0xff; 8]);
         let value = contents.encode();
-        assert_eq!(value[24 + 16 * 4..][..24], pinned);
+        assert_eq!(value[32 + 16 * 4..][..24], pinned);
         assert_eq!(Contents::parse(&value, 328), Some(contents));
     }
 
@@ -248,8 +308,8 @@ mod tests {
             values in 0..3_u8,
         ) {
             Contents::parse(&value, u32::MAX);
-            if let Some(at) = value.get_mut(16..24) {
-                at.copy_from_slice(&[count, 0, 0, 0, values, 0, 0, 0]);
+            if let Some(at) = value.get_mut(16..28) {
+                at.copy_from_slice(&[count, 0, 0, 0, values, 0, 0, 0, count / 2, 0, 0, 0]);
             }
             Contents::parse(&value, u32::MAX);
         }

@@ -113,6 +113,8 @@ mod tests {
     use super::super::index::Candidate;
     use std::sync::Arc;
 
+    use milena_server::clock::{Clock, UnixMillis};
+
     use super::super::planted::Planted;
     use super::super::tests::memory_files::MemoryFiles;
     use super::*;
@@ -143,7 +145,11 @@ mod tests {
     #[test]
     fn all_of_a_segment_and_nothing_else_is_forgotten_in_steps() {
         for is_listed in [true, false] {
-            let shared = Shared::new(Planted::default(), Arc::new(MemoryFiles::default()));
+            let shared = Shared::new(
+                Planted::default(),
+                Arc::new(MemoryFiles::default()),
+                Clock::manual(UnixMillis(0)),
+            );
             let (dropped, kept) = (SegmentId(1), SegmentId(2));
             let records = indexed(&shared, dropped);
             indexed(&shared, kept);
@@ -166,7 +172,11 @@ mod tests {
 
     #[test]
     fn a_slot_that_was_replaced_meanwhile_stays() {
-        let shared = Shared::new(Planted::default(), Arc::new(MemoryFiles::default()));
+        let shared = Shared::new(
+            Planted::default(),
+            Arc::new(MemoryFiles::default()),
+            Clock::manual(UnixMillis(0)),
+        );
         let records = indexed(&shared, SegmentId(1));
         let old = Location {
             segment: SegmentId(1),

@@ -12,6 +12,8 @@ use milena_server::clock::{Deadline, UnixMillis};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use super::dirty_room::Promise;
+use super::dirty_writes::declined;
 use super::plan::Write;
 use super::reservation::{Asked, Reservation};
 use super::shared::Shared;
@@ -68,6 +70,8 @@ pub struct ValueWriter<'a> {
     deadline: Deadline,
     left_bytes: u64,
     to: To,
+    /// The durable tier does not have it yet.
+    dirty: Option<Promise>,
 }
 
 /// Where a value goes.
@@ -105,6 +109,7 @@ impl DiskStore {
             deadline,
             left_bytes: value_bytes,
             to,
+            dirty: None,
         })
     }
 
@@ -162,11 +167,13 @@ impl DiskStore {
         &self,
         key: &EntryKey,
         entry: Entry,
+        dirty: Option<Promise>,
         deadline: Deadline,
     ) -> Result<()> {
         let bytes = entry.value.len() as u64;
         let metadata = ValueMetadata::of(&entry);
         let mut writer = self.begin_put(key, metadata, bytes, deadline).await?;
+        writer.dirty = dirty;
         writer.write(entry.value).await?;
         writer.finish().await
     }
@@ -251,6 +258,11 @@ impl ValueWriter<'_> {
                 None => Write::delete(&self.key, hash),
             },
             To::Nowhere => Write::delete(&self.key, hash),
+        };
+        let write = match self.dirty.take() {
+            None => write,
+            Some(_) if write.put.is_none() => return Err(declined()),
+            Some(promise) => write.dirty(promise),
         };
         self.store.write(write, self.deadline).await
     }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::closer::Closer;
 use super::config::{DiskConfig, DiskSync};
+use super::dirty::NewDirty;
 use super::files::{Files, is_lack_of_descriptors, is_lack_of_space};
 use super::footer::Contents;
 use super::forget::Forgetting;
@@ -66,9 +67,23 @@ pub(super) struct Record<'a> {
     pub(super) value: &'a [u8],
     /// The record that the index points at until now.
     pub(super) superseded: Option<Location>,
+    /// If it makes its key dirty. One that is dirty without it is carried over.
+    pub(super) new_dirty: Option<NewDirty<'a>>,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// The record that says which dirty ones the durable tier has: `marks`, encoded.
+    pub(super) fn of_marks(marks: &'a [u8]) -> Self {
+        Self {
+            head: Head::of_marks(marks),
+            key_hash: 0,
+            bucket_and_key: &[],
+            version: &[],
+            value: marks,
+            superseded: None,
+            new_dirty: None,
+        }
+    }
     /// What it refers to, if its value is in a file of its own.
     fn reference(&self) -> Option<Reference> {
         let in_file = self.head.is_in_file.then_some(self.value)?;
@@ -89,6 +104,10 @@ pub(super) struct Log {
     pub(super) carry_budget_bytes: u64,
     /// A segment was opened, and the next one will need room.
     pub(super) is_room_due: bool,
+    /// The newest segment whose footer says what is dirty.
+    pub(super) dirty_listed: Option<SegmentId>,
+    /// Dirty records are being carried over: they may take the room that is kept free for that.
+    pub(super) is_pinning: bool,
     /// Whether puts are declined, so that the file system does not fill up.
     pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
@@ -141,6 +160,8 @@ impl Log {
             sealed,
             carry_budget_bytes: 0,
             is_room_due: false,
+            dirty_listed: None,
+            is_pinning: false,
             is_short_of_space: false,
             forgetting: Forgetting::default(),
             spares: Spares::default(),
@@ -171,7 +192,10 @@ impl Log {
         self.abandon_active();
         let in_the_way = segments_in_the_way(&error);
         for _ in 0..in_the_way {
-            self.evict_oldest()?;
+            // There may be no room to carry over what is dirty of it.
+            if !self.is_oldest_pinned() {
+                self.evict_oldest()?;
+            }
         }
         if in_the_way > 0 {
             self.spares.leave(self.site.files.as_ref(), 0)?;
@@ -208,15 +232,17 @@ impl Log {
 
     fn append_until_failure(&mut self, rest: &mut &[Record<'_>]) -> io::Result<()> {
         while !rest.is_empty() {
-            let fitting = match self.fitting(rest) {
-                0 => {
-                    self.seal_active();
-                    self.open_segment()?;
-                    self.fitting(rest)
-                }
-                fitting => fitting,
-            };
-            assert!(fitting > 0, "whoever appends has asked `takes_put`");
+            let fitting = self.fitting(rest);
+            if fitting == 0 {
+                let is_empty = |active: &Active| active.end == SEGMENT_HEADER_BYTES;
+                assert!(
+                    !self.active.as_ref().is_some_and(is_empty),
+                    "whoever appends has asked `takes_put`"
+                );
+                self.seal_active();
+                self.open_segment()?;
+                continue;
+            }
             let (now, later) = rest.split_at(fitting);
             self.write(now)?;
             *rest = later;
@@ -231,6 +257,7 @@ impl Log {
         let mut end = u64::from(active.end);
         let mut fitting = 0;
         let mut references = 0;
+        let mut dirty = self.site.shared.dirty.count();
         let mut referred_bytes = self.values.bytes_of(active.segment.id);
         for record in records {
             if let Some(reference) = record.reference() {
@@ -242,7 +269,9 @@ impl Log {
                 references += 1;
             }
             end += record.head.record_bytes();
-            let with_footer = end + active.contents.footer_bytes(fitting + 1, references);
+            dirty += usize::from(record.new_dirty.is_some());
+            let contents = &active.contents;
+            let with_footer = end + contents.footer_bytes(fitting + 1, references, dirty);
             if with_footer > segment_bytes {
                 break;
             }
@@ -291,7 +320,8 @@ impl Log {
     fn index(&mut self, records: &[Record<'_>], offsets: impl Iterator<Item = u32>, end: u32) {
         let active = self.active.as_mut().expect("it was just written to");
         active.end = end;
-        for (record, offset) in records.iter().zip(offsets) {
+        let of_keys = |(record, _): &(&Record<'_>, u32)| record.head.kind != Kind::Marks;
+        for (record, offset) in records.iter().zip(offsets).filter(of_keys) {
             let bytes = record_bytes(record);
             let contents = &mut active.contents;
             contents.add(&record.head, record.key_hash, offset, bytes);
@@ -312,8 +342,13 @@ impl Log {
                 dies_at: record.head.dies_at(),
                 reference,
             };
-            let index = &self.site.shared.index;
+            let Shared { index, dirty, .. } = &*self.site.shared;
             let replaced = index.insert(record.key_hash, new, record.superseded);
+            match (record.new_dirty, record.superseded) {
+                (Some(new), _) => dirty.add(new, location),
+                (None, Some(old)) if record.head.is_dirty => dirty.moved(old, location),
+                (None, _) => {}
+            }
             // Only now: a reader that misses the old file finds the new record.
             self.values.append(&appended, record.superseded);
             let Some(old) = replaced else {
@@ -336,6 +371,10 @@ impl Log {
         let started = self.site.clock.monotonic();
         self.make_room_for_segment()?;
         self.site.say_paused(started);
+        if self.active.is_some() {
+            // What was carried over to make room is at the start of a new one.
+            return Ok(());
+        }
         let id = self.next_segment;
         self.next_segment = SegmentId(id.0 + 1);
         let (store_id, bytes_max) = (self.store_id, config.segment_bytes);

@@ -14,10 +14,15 @@
 //! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
+mod batch;
 mod carry;
 mod closer;
 mod config;
 mod directory;
+mod dirty;
+mod dirty_recovery;
+mod dirty_room;
+mod dirty_writes;
 pub mod examine;
 mod files;
 mod footer;
@@ -32,6 +37,7 @@ mod log;
 mod manifest;
 mod observer;
 mod open;
+mod pinned;
 mod plan;
 mod planted;
 mod reclaim;
@@ -76,6 +82,7 @@ pub use observer::Observer;
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
 use directory::Directory;
+use dirty_room::DirtyRoom;
 use files::Files;
 use lock::Lock;
 use log::Site;
@@ -124,6 +131,7 @@ pub struct DiskStore {
     commands: Option<mpsc::UnboundedSender<Command>>,
     /// What bounds the queue.
     room: Arc<Semaphore>,
+    dirty_room: DirtyRoom,
     /// What bounds the large values on their way.
     value_room: ValueRoom,
     config: Arc<DiskConfig>,
@@ -162,9 +170,9 @@ impl DiskStore {
             let site = Site {
                 files: Arc::clone(&files),
                 config: Arc::new(config),
-                clock,
                 observer,
-                shared: Arc::new(Shared::new(Planted::default(), files)),
+                shared: Arc::new(Shared::new(Planted::default(), files, clock.clone())),
+                clock,
                 key_hash: EntryKey::hash64,
             };
             Parts::open(site, Some(lock))
@@ -191,11 +199,12 @@ impl DiskStore {
         let commands = parts.commands.downgrade();
         let maintenance_every = parts.config.maintenance_every;
         let store = Self {
-            shared: parts.shared,
             clock: parts.clock,
             key_hash: parts.key_hash,
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
+            dirty_room: DirtyRoom::new(&parts.config, Arc::clone(&parts.shared.dirty)),
             value_room: ValueRoom::new(parts.config.value_file_bytes_max()),
+            shared: parts.shared,
             config: parts.config,
             writer: Some(parts.writer),
             maintenance: TaskTracker::new(),
@@ -272,7 +281,7 @@ impl Store for DiskStore {
     async fn put(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<Version> {
         let version = entry.version.clone();
         if !self.takes_in_record(key, &version, entry.value.len() as u64) {
-            self.put_large(key, entry, deadline).await?;
+            self.put_large(key, entry, None, deadline).await?;
             return Ok(version);
         }
         let write = Write::put(key, (self.key_hash)(key), entry);

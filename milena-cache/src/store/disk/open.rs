@@ -3,7 +3,7 @@
 //! Reads only the manifest and the file names; the log itself is read afterwards, in the background
 //! (`recover.rs`). The rules are those of docs/disk-format.md, "Opening a store".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use super::config::DiskSync;
@@ -58,7 +58,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     let sealed: BTreeMap<_, _> = oldest_first
         .map(|(id, end)| (id, unread(segments.get(&id), end, &site)))
         .collect();
-    let newest_first = sealed.keys().rev().copied().collect();
+    let newest_first: VecDeque<_> = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
     log.listed.set(listed);
     for (name, bytes) in &found {
@@ -66,6 +66,8 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
             log.values.find(number, *bytes);
         }
     }
+    let mut recovery = Recovery::new(newest_first, power_was_lost);
+    recovery.find_dirty(&mut log)?;
     let Site { files, config, .. } = &log.site;
     let left = config.max_bytes.saturating_sub(log.bytes_with(0, 0));
     log.spares = Spares::adopt(files.as_ref(), &found, config.segment_bytes, left)?;
@@ -73,7 +75,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     say_open_in_any_case(&mut log)?;
     log.publish_bytes();
     log.look_at_free_space();
-    Ok((log, Recovery::new(newest_first, power_was_lost)))
+    Ok((log, recovery))
 }
 
 /// Brings to the medium what was written by a store that did not sync and was killed. From now on the manifest says
@@ -94,7 +96,11 @@ fn sync_all(site: &Site, found: &[(String, u64)]) -> io::Result<()> {
 fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
     loop {
         match log.say_open() {
-            Err(error) if is_lack_of_space(&error) && log.drop_something()? => {
+            Err(error)
+                if is_lack_of_space(&error)
+                    && !log.is_oldest_pinned()
+                    && log.drop_something()? =>
+            {
                 tracing::warn!(%error, "the disk store drops its oldest values to be opened");
                 while log.remove_a_value_file()? {}
                 log.closer.wait();

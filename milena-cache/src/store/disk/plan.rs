@@ -5,6 +5,8 @@
 
 use milena_cluster::key::EntryKey;
 
+use super::dirty::{self, NewDirty};
+use super::dirty_room::Promise;
 use super::format::Until;
 use super::index::Location;
 use super::log::{Log, Record};
@@ -19,6 +21,8 @@ pub(super) struct Write {
     pub(super) key_hash: u64,
     /// What is put, and the head of its record; `None` deletes.
     pub(super) put: Option<(Head, Entry)>,
+    /// The durable tier does not have it yet; and the room among what is dirty.
+    pub(super) dirty: Option<Promise>,
     /// What holds the file of the value, if it is in a file of its own, until the record is written.
     pub(super) value_file: Option<Reservation>,
 }
@@ -31,6 +35,7 @@ impl Write {
             key_hash,
             // A value whose length does not even fit into a head is declined like one over a segment.
             put: head.map(|head| (head, entry)),
+            dirty: None,
             value_file: None,
         }
     }
@@ -47,6 +52,7 @@ impl Write {
             key: key.clone(),
             key_hash,
             put: head.map(|head| (head, entry)),
+            dirty: None,
             value_file: Some(value_file),
         }
     }
@@ -56,7 +62,18 @@ impl Write {
             key: key.clone(),
             key_hash,
             put: None,
+            dirty: None,
             value_file: None,
+        }
+    }
+
+    /// The same, which the durable tier does not have yet.
+    pub(super) fn dirty(self, promise: Promise) -> Self {
+        let put = self.put.map(|(head, entry)| (head.with_dirty(true), entry));
+        Self {
+            put,
+            dirty: Some(promise),
+            ..self
         }
     }
 
@@ -75,6 +92,12 @@ struct Superseded {
     needed_until: Until,
 }
 
+/// Whether what is dirty about `write` would be kept: a put that is declined would not.
+pub(super) fn is_kept(log: &Log, write: &Write) -> bool {
+    let put = write.put.as_ref();
+    write.dirty.is_none() || put.is_none_or(|(head, _)| log.takes_put(head.record_bytes()))
+}
+
 /// The record to append for `write`; `None` if the log needs none, because it holds nothing of the key.
 pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
     let superseded = superseded(log, write);
@@ -82,7 +105,7 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
     let put = put.filter(|(head, _)| log.takes_put(head.record_bytes()));
     let hides_nothing = superseded.needed_until == Until::PAST;
     let is_deleted = matches!(superseded.record, Some((_, Kind::Tombstone)));
-    if put.is_none() && (hides_nothing || is_deleted) {
+    if put.is_none() && write.dirty.is_none() && (hides_nothing || is_deleted) {
         return None;
     }
     let planted = log.site.shared.planted;
@@ -94,8 +117,13 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
     }
     let mut head = match put {
         Some((head, _)) => head.clone(),
-        None => Head::of_tombstone(&write.key),
+        None => Head::of_tombstone(&write.key).with_dirty(write.dirty.is_some()),
     };
+    let new_dirty = write.dirty.as_ref().map(|promise| NewDirty {
+        key: &write.key,
+        what: dirty::what(put.is_none(), head.expires_at),
+        bytes: promise.bytes,
+    });
     head.needed_until = head.dies_at();
     if !planted.has(Bug::ForgetsWhatItHides) {
         head.needed_until = head.needed_until.max(superseded.needed_until);
@@ -107,6 +135,7 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
         version: put.map_or(&[], |(_, entry)| entry.version.as_bytes()),
         value: put.map_or(&[], |(_, entry)| &entry.value),
         superseded: superseded.record.map(|(location, _)| location),
+        new_dirty,
     })
 }
 

@@ -20,6 +20,14 @@ pub(super) enum Bug {
     AcknowledgesBeforeWrite,
     /// What is acknowledged with `always` is not synced yet, and never will be.
     AcknowledgesBeforeSync,
+    /// A segment is dropped for space whatever is dirty in it.
+    DropsWhatIsDirty,
+    /// What the newest footer lists as dirty is not looked at.
+    ForgetsWhatIsDirty,
+    /// The segment whose footer says what is dirty is dropped like any other.
+    DropsTheList,
+    /// What was written while something older of its key was uploaded is taken for uploaded.
+    MarksWhatIsNewer,
 }
 
 /// The mistake that is made, if one is.

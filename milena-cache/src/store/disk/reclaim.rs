@@ -40,7 +40,7 @@ impl Round {
                     Some(id) => drop_expired(log, id)?,
                     None => false,
                 };
-                if !is_dropped {
+                if !is_dropped && !log.unpin_oldest_a_little()? {
                     *self = next_carrying(log).map_or(Self::Ending, Self::Carrying);
                 }
             }
@@ -77,15 +77,21 @@ fn unneeded(log: &Log) -> Option<SegmentId> {
     let hides_nothing =
         |lives: Lives| lives.needed_until.has_passed(now) || drops_tombstones && is_dead(lives);
     let (oldest, sealed) = log.sealed.first_key_value()?;
-    if sealed.lives.is_some_and(is_dead) {
+    if sealed.lives.is_some_and(is_dead) && !log.is_oldest_pinned() {
         return Some(*oldest);
     }
     let mut sealed = log.sealed.iter();
-    sealed.find_map(|(id, sealed)| sealed.lives.is_some_and(hides_nothing).then_some(*id))
+    sealed.find_map(|(id, sealed)| {
+        let is_one = sealed.lives.is_some_and(hides_nothing) && log.may_drop_out_of_order(*id);
+        is_one.then_some(*id)
+    })
 }
 
-/// `false` if it cannot be said in the manifest now: it is tried again in the next round.
+/// `false` if it cannot be said in a footer or in the manifest now: it is tried again in the next round.
 fn drop_expired(log: &mut Log, id: SegmentId) -> io::Result<bool> {
+    if log.oldest() != Some(id) && !log.list_dirty_after(id) {
+        return Ok(false);
+    }
     if let Err(error) = log.unlist(&[id]) {
         tracing::warn!(%error, "the disk store could not reclaim what has expired; it tries again");
         return Ok(false);
@@ -106,9 +112,9 @@ fn next_carrying(log: &mut Log) -> Option<Carrying> {
         return carrying;
     }
     let (oldest, _) = log.sealed.first_key_value()?;
-    log.will_need_room()
-        .then(|| Carrying::hot(log, *oldest))
-        .flatten()
+    // What is dirty of it is carried over first.
+    let is_next_to_go = log.will_need_room() && !log.is_oldest_pinned();
+    is_next_to_go.then(|| Carrying::hot(log, *oldest)).flatten()
 }
 
 /// The oldest segment of which every value is dead, but which still hides something.
@@ -119,7 +125,8 @@ fn dead_but_needed(log: &Log) -> Option<SegmentId> {
         let lives = sealed.lives?;
         let is_one = lives.last_death.has_passed(now)
             && !lives.needed_until.has_passed(now)
-            && !lives.is_kept;
+            && !lives.is_kept
+            && log.may_drop_out_of_order(*id);
         is_one.then_some(*id)
     })
 }
@@ -130,9 +137,9 @@ fn mostly_dead(log: &Log) -> Option<SegmentId> {
         return None;
     }
     let sealed = log.sealed.iter();
-    let candidates = sealed.filter(|(_, sealed)| {
+    let candidates = sealed.filter(|(id, sealed)| {
         let lives = sealed.lives;
-        lives.is_some_and(|lives| !lives.is_kept)
+        lives.is_some_and(|lives| !lives.is_kept) && log.may_drop_out_of_order(**id)
     });
     let with_values = candidates.filter_map(|(id, sealed)| {
         // Files of values that are dead are gone.

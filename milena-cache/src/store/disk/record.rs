@@ -22,6 +22,9 @@ pub(super) const SEQUENCE_AT: usize = 8;
 pub(super) const HEAD_BYTES_MAX: u32 =
     RECORD_HEADER_BYTES + (BUCKET_BYTES_MAX + KEY_BYTES_MAX + Version::BYTES_MAX) as u32;
 
+/// The flag of a write that the durable tier did not have when it was written.
+const DIRTY_FLAG: u8 = 1;
+
 /// The flag of a put whose value is in a file of its own.
 const IN_FILE_FLAG: u8 = 4;
 
@@ -31,6 +34,8 @@ pub(super) enum Kind {
     Put,
     Tombstone,
     Footer,
+    /// Says which dirty records the durable tier has now.
+    Marks,
 }
 
 impl Kind {
@@ -39,11 +44,12 @@ impl Kind {
             Self::Put => 1,
             Self::Tombstone => 2,
             Self::Footer => 3,
+            Self::Marks => 4,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Put, Self::Tombstone, Self::Footer]
+        [Self::Put, Self::Tombstone, Self::Footer, Self::Marks]
             .into_iter()
             .find(|kind| kind.code() == code)
     }
@@ -53,6 +59,8 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) kind: Kind,
+    /// The durable tier did not have it when it was written; it may have it since (`dirty.rs`).
+    pub(super) is_dirty: bool,
     /// The value is in a file of its own, and the record holds a reference to it.
     pub(super) is_in_file: bool,
     pub(super) expires_at: Option<UnixMillis>,
@@ -113,6 +121,7 @@ impl Head {
     pub(super) fn of_footer(value: &[u8]) -> Self {
         Self {
             kind: Kind::Footer,
+            is_dirty: false,
             is_in_file: false,
             expires_at: None,
             fresh_until: None,
@@ -125,8 +134,23 @@ impl Head {
         }
     }
 
+    pub(super) fn of_marks(value: &[u8]) -> Self {
+        Self::of_footer(value).with_kind(Kind::Marks)
+    }
+
     fn with_kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
+    }
+
+    /// The same, dirty or not.
+    pub(super) fn with_dirty(self, is_dirty: bool) -> Self {
+        Self { is_dirty, ..self }
+    }
+
+    fn flags(&self) -> u8 {
+        let dirty = if self.is_dirty { DIRTY_FLAG } else { 0 };
+        let in_file = if self.is_in_file { IN_FILE_FLAG } else { 0 };
+        dirty | in_file
     }
 
     /// Its length, up to the value.
@@ -146,7 +170,7 @@ impl Head {
     pub(super) fn dies_at(&self) -> Until {
         match self.kind {
             Kind::Put => Until::from(self.expires_at).min(Until::from(self.fresh_until)),
-            Kind::Tombstone | Kind::Footer => Until::PAST,
+            Kind::Tombstone | Kind::Footer | Kind::Marks => Until::PAST,
         }
     }
 
@@ -165,7 +189,7 @@ impl Head {
         buffer.put_u8(self.bucket_bytes);
         buffer.put_u8(self.version_bytes);
         buffer.put_u8(self.kind.code());
-        buffer.put_u8(if self.is_in_file { IN_FILE_FLAG } else { 0 });
+        buffer.put_u8(self.flags());
         buffer.put_u16_le(0);
         for name in names {
             buffer.put_slice(name);
@@ -181,7 +205,7 @@ impl Head {
         let covered = bytes.get(4..head.bytes() as usize)?;
         let intact = place.crc(covered) == u32_at(bytes, 0)
             && u64_at(bytes, SEQUENCE_AT) == place.sequence()
-            && matches!(bytes[49], 0 | IN_FILE_FLAG)
+            && bytes[49] == head.flags()
             && (!head.is_in_file || head.is_of_reference())
             && bytes[50..52] == [0; 2];
         intact.then_some(head)
@@ -192,7 +216,8 @@ impl Head {
         let fixed = bytes.get(..RECORD_HEADER_BYTES as usize)?;
         let head = Self {
             kind: Kind::from_code(fixed[48])?,
-            is_in_file: fixed[49] == IN_FILE_FLAG,
+            is_dirty: fixed[49] & DIRTY_FLAG != 0,
+            is_in_file: fixed[49] & IN_FILE_FLAG != 0,
             expires_at: decode_moment(u64_at(fixed, 16)),
             fresh_until: decode_moment(u64_at(fixed, 24)),
             needed_until: Until(u64_at(fixed, 32)),
@@ -222,7 +247,7 @@ impl Head {
     /// The value in `record`; as above.
     pub(super) fn value<'a>(&self, record: &'a [u8]) -> &'a [u8] {
         match self.kind {
-            Kind::Put => &record[self.bytes() as usize..],
+            Kind::Put | Kind::Marks => &record[self.bytes() as usize..],
             Kind::Tombstone | Kind::Footer => &[],
         }
     }

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::dirty_recovery::Newest;
 use super::files::is_lack_of_descriptors;
 use super::footer::{Contents, FooterEntry};
 use super::forget::Reason;
 use super::format::SegmentId;
 use super::index::{Candidate, Location};
 use super::log::Log;
-use super::scan::{self, Scan};
+use super::scan;
 use super::seal::{Lives, write_footer};
 use super::segment::Segment;
 use super::shared::Counters;
@@ -25,6 +26,8 @@ const ENTRIES_PER_STEP: usize = 1_024;
 /// What is still to be read.
 pub(super) struct Recovery {
     newest_first: VecDeque<SegmentId>,
+    /// The newest, which have been gone through for what is dirty, newest first.
+    read_ahead: VecDeque<Read>,
     /// The segment being indexed, and those of its records that are not yet.
     current: Option<(Arc<Segment>, Vec<FooterEntry>)>,
     /// Whether the end of the log may be anything, because the machine stopped while it was written.
@@ -34,6 +37,14 @@ pub(super) struct Recovery {
     segments: usize,
     /// How many tenths of them the log has been told of.
     tenths_said: usize,
+}
+
+/// What a segment turned out to hold.
+struct Read {
+    segment: Arc<Segment>,
+    contents: Contents,
+    /// Where its records end.
+    end: u32,
 }
 
 /// Why a segment cannot be read.
@@ -63,6 +74,7 @@ impl Recovery {
         Self {
             segments: newest_first.len(),
             newest_first,
+            read_ahead: VecDeque::new(),
             current: None,
             power_was_lost,
             is_paused: false,
@@ -130,10 +142,14 @@ impl Recovery {
         if !log.sealed.contains_key(&id) {
             return Ok(false);
         }
-        match self.read(log, id) {
-            Ok((segment, contents)) => {
-                log.site.shared.segments.insert(Arc::clone(&segment));
-                self.current = Some((segment, contents.entries));
+        // Newer ones were dropped for space since.
+        self.read_ahead.retain(|read| read.segment.id <= id);
+        let ahead = self.read_ahead.pop_front_if(|read| read.segment.id == id);
+        match ahead.map_or_else(|| self.read(log, id), Ok) {
+            Ok(read) => {
+                log.claim(&read)?;
+                log.site.shared.segments.insert(Arc::clone(&read.segment));
+                self.current = Some((read.segment, read.contents.entries));
             }
             Err(Unreadable::NotNow(error)) => self.pause(id, &error),
             Err(Unreadable::Damaged(why)) => match drop_with_all_older(log, id, &why) {
@@ -147,6 +163,43 @@ impl Recovery {
         Ok(false)
     }
 
+    /// Finds out what is dirty: before anything is served, because of that the durable tier does not tell the truth.
+    ///
+    /// # Errors
+    /// When a file cannot be read now, or what has to be dropped cannot be.
+    pub(super) fn find_dirty(&mut self, log: &mut Log) -> io::Result<()> {
+        let mut listed = Vec::new();
+        let mut newest = Vec::new();
+        for id in self.newest_first.clone() {
+            match self.read(log, id) {
+                Ok(mut read) => {
+                    if let Some(dirty) = read.contents.dirty.take() {
+                        log.dirty_listed = Some(id);
+                        listed = dirty;
+                        break;
+                    }
+                    newest.push(Newest {
+                        segment: Arc::clone(&read.segment),
+                        end: read.end,
+                    });
+                    self.read_ahead.push_back(read);
+                }
+                Err(Unreadable::NotNow(error)) => return Err(error),
+                Err(Unreadable::Damaged(why)) => {
+                    drop_with_all_older(log, id, &why)?;
+                    self.newest_first.retain(|kept| *kept > id);
+                    break;
+                }
+            }
+        }
+        newest.reverse();
+        log.recover_dirty(&listed, &newest, self.power_was_lost)?;
+        if let Some(newest) = self.read_ahead.front_mut() {
+            newest.contents.dirty = Some(log.site.shared.dirty.locations());
+        }
+        Ok(())
+    }
+
     /// Stops before the segment `next`.
     fn pause(&mut self, next: SegmentId, error: &io::Error) {
         tracing::warn!(%error, "the disk store goes on reading its log later");
@@ -155,49 +208,74 @@ impl Recovery {
     }
 
     /// Finds out what the segment holds; if that cannot be known for certain, why.
-    fn read(&self, log: &mut Log, id: SegmentId) -> Result<(Arc<Segment>, Contents), Unreadable> {
-        let site = log.site.clone();
-        let sealed = log.sealed.get_mut(&id).expect("the caller has checked");
+    fn read(&self, log: &Log, id: SegmentId) -> Result<Read, Unreadable> {
+        let sealed = log.sealed.get(&id).expect("the caller has checked");
         let damaged = |why: &str| Err(Unreadable::Damaged(why.to_owned()));
-        let segment = Segment::open(site.files.as_ref(), log.store_id, id)?;
-        let scan_all = |limit| scan::records(&segment, limit, site.key_hash);
+        let segment = Segment::open(log.site.files.as_ref(), log.store_id, id)?;
+        let scan_all = |limit| scan::records(&segment, limit, log.site.key_hash);
         let file_bytes = segment.file.bytes()?;
-        let contents = match sealed.end {
-            Some(end) if file_bytes < u64::from(end) => {
+        if let Some(end) = sealed.end {
+            if file_bytes < u64::from(end) {
                 return damaged("it has been cut short");
             }
-            Some(end) => match segment.footer(end) {
-                Some(contents) => contents,
-                None => match scan_all(u64::from(end))? {
-                    Scan {
-                        end: found,
-                        contents,
-                        ..
-                    } if found == end => contents,
-                    _ => return damaged("a record is damaged, and so is the footer"),
-                },
-            },
-            None => {
-                let found = scan_all(file_bytes)?;
-                if !found.ends_as_a_crash_ends_it && !self.power_was_lost {
-                    return damaged("a record is damaged, and there is no footer");
-                }
-                sealed.end = Some(found.end);
-                let with_footer = u64::from(found.end) + found.contents.footer_bytes(0, 0);
-                // Up to now what a segment may take was counted; this one may have been made with more.
-                if with_footer <= sealed.file_bytes
-                    && let Err(error) = write_footer(&segment, found.end, &found.contents)
-                {
-                    tracing::warn!(%error, "the disk store could not write a segment's footer");
-                }
-                sealed.file_bytes = file_bytes.max(with_footer);
-                found.contents
+            if let Some(contents) = segment.footer(end) {
+                return Ok(Read::new(segment, contents, end));
             }
-        };
-        sealed.lives = Some(Lives::of(&contents));
-        log.values.claim_all(id, &contents);
-        log.publish_bytes();
-        Ok((Arc::new(segment), contents))
+        }
+        let found = scan_all(sealed.end.map_or(file_bytes, u64::from))?;
+        match sealed.end {
+            Some(end) if found.end != end => {
+                return damaged("a record is damaged, and so is the footer");
+            }
+            None if !found.ends_as_a_crash_ends_it && !self.power_was_lost => {
+                return damaged("a record is damaged, and there is no footer");
+            }
+            _ => {}
+        }
+        Ok(Read::new(segment, found.contents, found.end))
+    }
+}
+
+impl Read {
+    fn new(segment: Segment, contents: Contents, end: u32) -> Self {
+        Self {
+            segment: Arc::new(segment),
+            contents,
+            end,
+        }
+    }
+}
+
+impl Log {
+    /// Takes over what a segment that is no longer written holds. One that was still written when the store stopped
+    /// gets its footer.
+    fn claim(&mut self, read: &Read) -> io::Result<()> {
+        let id = read.segment.id;
+        let file_bytes = read.segment.file.bytes()?;
+        let sealed = self.sealed.get_mut(&id).expect("the caller has checked");
+        if sealed.end.is_none() {
+            sealed.end = Some(read.end);
+            let dirty = read.contents.dirty.as_ref().map_or(0, Vec::len);
+            let with_footer = u64::from(read.end) + read.contents.footer_bytes(0, 0, dirty);
+            // Up to now what a segment may take was counted; this one may have been made with more.
+            if with_footer <= sealed.file_bytes {
+                let durable = self.site.is_durable();
+                match write_footer(&read.segment, read.end, &read.contents, durable) {
+                    Ok(()) if read.contents.dirty.is_some() => {
+                        self.dirty_listed = self.dirty_listed.max(Some(id));
+                    }
+                    Ok(()) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "the disk store could not write a segment's footer");
+                    }
+                }
+            }
+            sealed.file_bytes = file_bytes.max(with_footer);
+        }
+        sealed.lives = Some(Lives::of(&read.contents));
+        self.values.claim_all(id, &read.contents);
+        self.publish_bytes();
+        Ok(())
     }
 }
 

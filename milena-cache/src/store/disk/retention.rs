@@ -15,12 +15,17 @@ use super::manifest::{self, Manifest};
 impl Log {
     /// Drops the oldest segment, for space. Nothing older exists that it could have hidden.
     pub(super) fn evict_oldest(&mut self) -> io::Result<()> {
-        let Some(id) = self.sealed.keys().next().copied() else {
+        let Some(id) = self.oldest() else {
             return Ok(());
         };
         self.drop_segment(id, Reason::Evicted)?;
         self.publish_bytes();
         Ok(())
+    }
+
+    /// The oldest segment that is no longer written.
+    pub(super) fn oldest(&self) -> Option<SegmentId> {
+        self.sealed.keys().next().copied()
     }
 
     /// Takes segments out of the manifest, so that after a crash they are neither missed nor read. They
@@ -63,6 +68,13 @@ impl Log {
         let Some(sealed) = self.sealed.remove(&id) else {
             return Ok(());
         };
+        let lost = self.site.shared.dirty.lose_segment(id);
+        if lost > 0 {
+            tracing::error!(
+                lost,
+                "writes that S3 does not have yet are lost with a damaged segment"
+            );
+        }
         let segment = self.site.shared.segments.remove(id);
         // Of a segment that was not read yet nothing is in the index.
         if segment.is_some() {
@@ -142,7 +154,8 @@ impl Log {
     /// Drops what has to go before a segment can be opened.
     pub(super) fn make_room_for_segment(&mut self) -> io::Result<()> {
         self.spares.collect_prepared();
-        while self.needs_room(0, self.spares.next_bytes()) {
+        // What is carried over for it may have begun a segment already.
+        while self.lacks_room() {
             // A second spare is of less use than what is stored.
             self.spares.leave(self.site.files.as_ref(), 1)?;
             if !self.drop_something()? {
@@ -155,7 +168,7 @@ impl Log {
     /// Whether one more segment, in a spare of this size, and so many bytes besides are too much.
     fn needs_room(&self, more_bytes: u64, spare_bytes: u64) -> bool {
         let segment_bytes = u64::from(self.site.config.segment_bytes);
-        let more = segment_bytes.saturating_sub(spare_bytes);
+        let more = segment_bytes.saturating_sub(spare_bytes) + self.pinning_room_bytes();
         self.bytes_with(more_bytes + more, 1) > self.site.config.max_bytes
     }
 

@@ -60,7 +60,8 @@ impl Log {
         loop {
             let active = self.active();
             let to_grow = active.map_or(0, |(_, bytes)| segment_bytes.saturating_sub(bytes));
-            if self.bytes_with(to_grow + file_bytes, 0) <= self.site.config.max_bytes {
+            let needed = to_grow + file_bytes + self.pinning_room_bytes();
+            if self.bytes_with(needed, 0) <= self.site.config.max_bytes {
                 return Ok(true);
             }
             if self.spares.next_bytes() > 0 {
@@ -78,7 +79,16 @@ impl Log {
 
     /// Drops what is too much, because the limit is lower than it was.
     pub(super) fn keep_to_limit(&mut self) -> io::Result<()> {
-        while self.bytes_with(0, 0) > self.site.config.max_bytes && self.drop_something()? {
+        while self.bytes_with(0, 0) > self.site.config.max_bytes {
+            if self.is_oldest_pinned() {
+                tracing::warn!(
+                    "the disk store takes more than its limit until S3 has what is dirty"
+                );
+                break;
+            }
+            if !self.drop_something()? {
+                break;
+            }
             self.spares.leave(self.site.files.as_ref(), 0)?;
         }
         Ok(())
@@ -95,6 +105,10 @@ impl Log {
             self.values.forget_all_unclaimed();
             return self.remove_a_value_file();
         }
+        if self.is_pinning && self.is_oldest_pinned() {
+            return Ok(false);
+        }
+        self.unpin_oldest()?;
         self.evict_oldest()?;
         Ok(true)
     }
@@ -136,7 +150,8 @@ impl Log {
     /// The values whose time has passed are misses from now on, and their files are removed by and by.
     pub(super) fn expire_values(&mut self) {
         let shared = &self.site.shared;
-        for (key_hash, location) in self.values.expire(self.site.clock.now()) {
+        let is_kept = |location| shared.dirty.is_at(location);
+        for (key_hash, location) in self.values.expire(self.site.clock.now(), is_kept) {
             if shared.index.retire(key_hash, location) {
                 Counters::add(&shared.counters.expired, 1);
             }
@@ -197,6 +212,6 @@ pub(super) fn record_bytes_max(config: &DiskConfig) -> u64 {
 
 /// The longest record that fits into a segment.
 fn longest_record(config: &DiskConfig) -> u64 {
-    let beside = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1, 1);
+    let beside = u64::from(SEGMENT_HEADER_BYTES) + Contents::new().footer_bytes(1, 1, 0);
     u64::from(config.segment_bytes).saturating_sub(beside)
 }

@@ -7,8 +7,9 @@ use std::io;
 
 use milena_cluster::key::EntryKey;
 
+use super::dirty_recovery::marks_in;
 use super::footer::Contents;
-use super::format::SEGMENT_HEADER_BYTES;
+use super::format::{SEGMENT_HEADER_BYTES, SegmentId};
 use super::index::Location;
 use super::record::{HEAD_BYTES_MAX, Head, Kind, RECORD_HEADER_BYTES, SEQUENCE_AT};
 use super::segment::Segment;
@@ -54,7 +55,14 @@ pub(super) fn records(
         if head.kind == Kind::Footer || next > limit {
             break true;
         }
-        let (Some(key), Ok(next)) = (head.name(bytes).key(), u32::try_from(next)) else {
+        let Ok(next) = u32::try_from(next) else {
+            break false;
+        };
+        if head.kind == Kind::Marks {
+            end = next;
+            continue;
+        }
+        let Some(key) = head.name(bytes).key() else {
             break false;
         };
         contents.add(&head, key_hash(&key), end, next - end);
@@ -71,6 +79,86 @@ pub(super) fn records(
         end,
         ends_as_a_crash_ends_it,
     })
+}
+
+/// What a record says of what is dirty.
+pub(super) enum Said {
+    /// This is the newest record of its key up to here.
+    Written(Written),
+    /// The durable tier has the record that lies here.
+    Uploaded { segment: SegmentId, offset: u32 },
+}
+
+/// A record, dirty or not.
+pub(super) struct Written {
+    pub(super) key: EntryKey,
+    pub(super) head: Head,
+    pub(super) location: Location,
+    /// The size of the file of its value, if that has one to itself.
+    pub(super) file_bytes: u64,
+}
+
+impl Written {
+    /// The record that `bytes` begin with, whose head is `head`.
+    pub(super) fn new(head: Head, location: Location, bytes: &[u8]) -> Option<Self> {
+        let reference = head.reference(bytes);
+        Some(Self {
+            key: head.name(bytes).key()?,
+            head,
+            location,
+            file_bytes: reference.map_or(0, |reference| reference.shape.file_bytes()),
+        })
+    }
+}
+
+/// Tells `hear` what the records of `segment` say of what is dirty, in the order of the log. They end at `end`. A put
+/// whose value was cut off by the stop has not happened: the last may be one, and if the power was lost any.
+///
+/// # Errors
+/// Says why the file cannot be read.
+pub(super) fn dirty(
+    segment: &Segment,
+    end: u32,
+    power_was_lost: bool,
+    mut hear: impl FnMut(Said),
+) -> io::Result<()> {
+    let mut window = Window::new(segment, end.into());
+    let mut offset = SEGMENT_HEADER_BYTES;
+    while offset < end {
+        let bytes = window.at(offset)?;
+        let Some(head) = Head::parse(bytes, segment.place(offset)) else {
+            break;
+        };
+        let Ok(record_bytes) = u32::try_from(head.record_bytes()) else {
+            break;
+        };
+        let location = Location {
+            segment: segment.id,
+            offset,
+            bytes: record_bytes,
+        };
+        if head.kind == Kind::Marks {
+            let record = segment.record_at(location);
+            let marks = record.filter(|(head, record)| head.is_value(head.value(record)));
+            for (segment, offset) in marks.iter().flat_map(|(head, it)| marks_in(head.value(it))) {
+                hear(Said::Uploaded { segment, offset });
+            }
+        } else if let Some(written) = Written::new(head, location, bytes) {
+            let may_be_cut_off = power_was_lost || offset + record_bytes >= end;
+            if !may_be_cut_off || is_whole(segment, location) {
+                hear(Said::Written(written));
+            }
+        }
+        offset = offset.saturating_add(record_bytes);
+    }
+    Ok(())
+}
+
+/// Whether the value of the record at `location` verifies, if it has one.
+fn is_whole(segment: &Segment, location: Location) -> bool {
+    segment
+        .record_at(location)
+        .is_some_and(|(head, record)| head.kind == Kind::Tombstone || head.entry(&record).is_some())
 }
 
 /// Whether the file's end cuts off the head that `bytes`, the rest of the file, begin with.
@@ -90,9 +178,7 @@ fn hide_torn_value(segment: &Segment, contents: &mut Contents) {
             offset: last.offset,
             bytes: last.bytes,
         };
-        let is_whole = segment
-            .record_at(location)
-            .is_some_and(|(head, record)| head.entry(&record).is_some());
+        let is_whole = is_whole(segment, location);
         last.is_tombstone |= !is_whole;
         let offset = last.offset;
         contents

@@ -54,13 +54,20 @@ impl Log {
             return;
         };
         // Counted before it is written, and whatever part of it is.
-        let with_footer = u64::from(active.end) + active.contents.footer_bytes(0, 0);
+        let dirty = self.site.shared.dirty.locations();
+        let footer_bytes = active.contents.footer_bytes(0, 0, dirty.len());
+        active.contents.dirty = Some(dirty);
+        let with_footer = u64::from(active.end) + footer_bytes;
         active.file_bytes = active.file_bytes.max(with_footer);
         self.publish_bytes();
-        if let Some(active) = &self.active
-            && let Err(error) = write_footer(&active.segment, active.end, &active.contents)
-        {
-            tracing::warn!(%error, "the disk store could not write a segment's footer");
+        let durable = self.site.is_durable();
+        if let Some(active) = &self.active {
+            match write_footer(&active.segment, active.end, &active.contents, durable) {
+                Ok(()) => self.dirty_listed = Some(active.segment.id),
+                Err(error) => {
+                    tracing::warn!(%error, "the disk store could not write a segment's footer");
+                }
+            }
         }
         self.cut_off_unused(with_footer);
         self.end_active(false);
@@ -106,19 +113,27 @@ impl Log {
     pub(super) fn seal_active_if_expired(&mut self) {
         let now = self.site.clock.now();
         if self.active.as_ref().is_some_and(|active| {
-            active.end > SEGMENT_HEADER_BYTES && active.contents.needed_until.has_passed(now)
+            active.end > SEGMENT_HEADER_BYTES
+                && active.contents.needed_until.has_passed(now)
+                && !self.site.shared.dirty.is_in(active.segment.id)
         }) {
             self.seal_active();
         }
     }
 }
 
-/// Writes the footer of a segment whose records end at `end`.
-pub(super) fn write_footer(segment: &Segment, end: u32, contents: &Contents) -> io::Result<()> {
+/// Writes the footer of a segment whose records end at `end`; with `durable` it is on the medium then.
+pub(super) fn write_footer(
+    segment: &Segment,
+    end: u32,
+    contents: &Contents,
+    durable: bool,
+) -> io::Result<()> {
     let value = contents.encode();
     let head = Head::of_footer(&value);
     let mut encoded = Vec::new();
     head.encode(segment.place(end), [&[], &[]], &mut encoded);
     let mut slices = [IoSlice::new(&encoded), IoSlice::new(&value)];
-    segment.file.write_all_at(&mut slices, end.into())
+    segment.file.write_all_at(&mut slices, end.into())?;
+    if durable { segment.file.sync() } else { Ok(()) }
 }

@@ -225,8 +225,13 @@ impl Segments {
     }
 
     pub(super) fn clear(&self) {
+        self.keep(|_| false);
+    }
+
+    /// Nobody finds any other from now on.
+    pub(super) fn keep(&self, is_kept: impl Fn(SegmentId) -> bool) {
         let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        segments.clear();
+        segments.retain(|id, _| is_kept(*id));
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Segment>> {

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use milena_cluster::key::EntryKey;
-use milena_server::clock::UnixMillis;
+use milena_server::clock::{Clock, UnixMillis};
 use tokio::sync::watch;
 
+use super::dirty::DirtyRecords;
 use super::files::Files;
 use super::index::{Candidate, Index, Location};
 use super::planted::{Bug, Planted};
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) segments: Segments,
     pub(super) counters: Counters,
+    pub(super) dirty: Arc<DirtyRecords>,
     pub(super) planted: Planted,
     /// Where value files are.
     pub(super) files: Arc<dyn Files>,
@@ -63,8 +65,9 @@ impl Counters {
 }
 
 impl Shared {
-    pub(super) fn new(planted: Planted, files: Arc<dyn Files>) -> Self {
+    pub(super) fn new(planted: Planted, files: Arc<dyn Files>, clock: Clock) -> Self {
         Self {
+            dirty: Arc::new(DirtyRecords::new(clock)),
             planted,
             files,
             index: Index::new(),
@@ -110,6 +113,19 @@ impl Shared {
     }
 
     fn find_by<E>(
+        &self,
+        read: impl Fn(&Segment, Location) -> Result<Option<(Head, Bytes)>, E>,
+        key: &EntryKey,
+        hash: u64,
+        now: UnixMillis,
+    ) -> Result<Option<Found>, E> {
+        match self.find_indexed(&read, key, hash, now)? {
+            None if self.dirty.count() > 0 => self.find_dirty(&read, key, hash, now),
+            found => Ok(found),
+        }
+    }
+
+    fn find_indexed<E>(
         &self,
         read: impl Fn(&Segment, Location) -> Result<Option<(Head, Bytes)>, E>,
         key: &EntryKey,

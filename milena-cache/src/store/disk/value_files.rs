@@ -185,11 +185,15 @@ impl ValueFiles {
         self.doomed.extend(dropped);
     }
 
-    /// These records no longer need their files: their time has passed.
-    pub(super) fn expire(&mut self, now: UnixMillis) -> Vec<(u64, Location)> {
-        let expired = self
-            .claimed
-            .extract_if(.., |_, claimed| claimed.dies_at.has_passed(now));
+    /// These records no longer need their files: their time has passed, and nobody else keeps them.
+    pub(super) fn expire(
+        &mut self,
+        now: UnixMillis,
+        is_kept: impl Fn(Location) -> bool,
+    ) -> Vec<(u64, Location)> {
+        let expired = self.claimed.extract_if(.., |_, claimed| {
+            claimed.dies_at.has_passed(now) && !is_kept(claimed.location)
+        });
         let mut records = Vec::new();
         for (_, claimed) in expired {
             records.push((claimed.key_hash, claimed.location));

@@ -37,12 +37,7 @@ impl Shared {
             let Some(file) = found.file else {
                 return Some((found.entry, None));
             };
-            let opened = Reference::parse(&found.entry.value)
-                .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-                .and_then(|reference| {
-                    ValueReader::open(self.files.as_ref(), file.segment.store_id, reference)
-                });
-            match opened {
+            match self.open_referred(&found.entry, &file) {
                 Ok(reader) => return Some((found.entry, Some(OpenValue { reader, file }))),
                 Err(error) if is_lack_of_descriptors(&error) => return None,
                 // Its record was replaced after it was found, and the file removed.
@@ -53,6 +48,13 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The file that `entry`, as its record has it, refers to.
+    pub(super) fn open_referred(&self, entry: &Entry, file: &InFile) -> io::Result<ValueReader> {
+        let reference = Reference::parse(&entry.value);
+        let reference = reference.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        ValueReader::open(self.files.as_ref(), file.segment.store_id, reference)
     }
 
     /// The whole value.
@@ -79,6 +81,6 @@ impl Shared {
         let is_there = self.segments.find(location.segment).is_some();
         let candidates = self.index.candidates(file.hash);
         let mut same = candidates.iter().filter(|it| it.location == location);
-        is_there && same.any(|it| !it.is_retired)
+        is_there && (same.any(|it| !it.is_retired) || self.dirty.is_at(location))
     }
 }

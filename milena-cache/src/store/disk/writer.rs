@@ -3,9 +3,9 @@
 //! Also the place where the store switches itself off when the disk fails, and on again. While it is
 //! off nothing older than what it declines is left, or else it says so in its answers.
 
-use std::collections::HashSet;
 use std::io;
 
+use milena_cluster::key::EntryKey;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -13,17 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::files::is_lack_of_descriptors;
 use super::log::{Log, Site};
 use super::open;
-use super::plan::{self, Write};
+use super::plan::Write;
 use super::reclaim::Round;
 use super::recover::Recovery;
 use super::reservation::{Asked, GivenBack};
 use crate::error::{Cause, Error, Result};
-
-/// Writes that go out at once, at most.
-const WRITES_PER_BATCH_MAX: usize = 512;
-
-/// Bytes of writes that go out at once, at most, but for the last of them.
-const BYTES_PER_BATCH_MAX: usize = 8 << 20;
+use crate::store::write_back::WriteId;
 
 /// What is carried over between two upkeeps, at most: so many bytes a second with the usual setting.
 const CARRY_BYTES_PER_UPKEEP: u64 = 64 << 20;
@@ -32,6 +27,8 @@ const CARRY_BYTES_PER_UPKEEP: u64 = 64 << 20;
 pub(super) enum Command {
     /// Do this write, and say when it is done.
     Write(Box<Queued>),
+    /// The durable tier has this write; say when that is written down.
+    Uploaded(Uploaded),
     /// Keep room for a large value, and make its file.
     Reserve(Asked),
     /// What was kept is no longer needed, or has become a record.
@@ -48,6 +45,13 @@ pub(super) struct Queued {
     pub(super) done: oneshot::Sender<Result<()>>,
     /// Its share of the queue's limit; given back when the write has been answered.
     pub(super) room: OwnedSemaphorePermit,
+}
+
+/// A dirty write that the durable tier has now.
+pub(super) struct Uploaded {
+    pub(super) key: EntryKey,
+    pub(super) id: WriteId,
+    pub(super) done: oneshot::Sender<Result<()>>,
 }
 
 /// How closing went; to be answered once the writer has let go of everything.
@@ -67,9 +71,9 @@ impl Closed {
 pub(super) struct Writer {
     pub(super) site: Site,
     pub(super) state: State,
-    commands: UnboundedReceiver<Command>,
+    pub(super) commands: UnboundedReceiver<Command>,
     /// Taken out of the queue, but not for the batch that was being collected.
-    next: Option<Command>,
+    pub(super) next: Option<Command>,
     /// A value file that nothing needs could not be removed, and upkeep is to try again.
     removals_fail: bool,
 }
@@ -83,7 +87,8 @@ pub(super) enum State {
         /// The upkeep under way, and who waits for its end, if somebody does.
         upkeep: Option<(Round, Option<oneshot::Sender<()>>)>,
     },
-    /// Switched off; `has_files` if something of the log could not be removed.
+    /// Switched off; `has_files` if something of the log is still there: it could not be removed, or the durable
+    /// tier does not have all of it yet.
     Off { has_files: bool },
 }
 
@@ -107,7 +112,7 @@ impl Writer {
     pub(super) fn run(mut self) -> Option<Closed> {
         while let Ok(command) = self.next_command() {
             match command {
-                Some(Command::Write(first)) => self.write_batch(*first),
+                Some(first @ (Command::Write(_) | Command::Uploaded(_))) => self.write_batch(first),
                 Some(Command::Reserve(asked)) => self.reserve(asked),
                 Some(Command::GiveBack(given)) => self.take_back(given),
                 Some(Command::Maintain(done)) => self.maintain(done),
@@ -255,67 +260,6 @@ impl Writer {
         self.site.shared.recovered.send_replace(true);
     }
 
-    /// Collects what has queued behind `first`, writes it, and answers.
-    fn write_batch(&mut self, first: Queued) {
-        let mut keys = HashSet::from([first.write.key_hash]);
-        let mut bytes = first.write.bytes();
-        let mut batch = vec![first];
-        while batch.len() < WRITES_PER_BATCH_MAX && bytes < BYTES_PER_BATCH_MAX {
-            match self.commands.try_recv() {
-                // A key comes once in a batch, so that each write finds in the index what it supersedes.
-                Ok(Command::Write(queued)) if keys.insert(queued.write.key_hash) => {
-                    bytes += queued.write.bytes();
-                    batch.push(*queued);
-                }
-                Ok(other) => {
-                    self.next = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let mut refused = None;
-        if let State::On { log, .. } = &mut self.state {
-            let writes = batch.iter().map(|queued| &queued.write);
-            let records = writes.filter_map(|write| plan::record(log, write));
-            let records: Vec<_> = records.collect();
-            match log.append(&records) {
-                Ok(()) => {}
-                Err(error) if is_lack_of_descriptors(&error) => refused = Some(error),
-                Err(error) => self.switch_off(&error),
-            }
-        }
-        let result = match refused {
-            Some(error) => Err(Error::StoreError(Cause::with_source(
-                "the disk store cannot open a file",
-                error,
-            ))),
-            None => self.state_of_writes(),
-        };
-        for queued in batch {
-            drop(queued.room);
-            drop(queued.write.value_file);
-            // Who asked may have gone; the write was made all the same.
-            let _ = queued.done.send(result.clone());
-        }
-    }
-
-    /// What to answer to writes that were made or, when the store is off, declined.
-    fn state_of_writes(&mut self) -> Result<()> {
-        match &mut self.state {
-            State::On { .. } => Ok(()),
-            State::Off { has_files } => {
-                *has_files = *has_files && open::remove_all(&self.site).is_err();
-                if *has_files {
-                    return Err(Error::StoreError(Cause::new(
-                        "the disk store failed and its files cannot be removed",
-                    )));
-                }
-                Ok(())
-            }
-        }
-    }
-
     pub(super) fn switch_off(&mut self, error: &io::Error) {
         if let State::On { log, .. } = &self.state {
             log.era.end();
@@ -323,13 +267,27 @@ impl Writer {
         tracing::error!(%error, "the disk store switches itself off");
         let shared = &self.site.shared;
         shared.set_trouble(Some(off_because(error)));
-        shared.segments.clear();
+        shared.segments.keep(|id| shared.dirty.is_in(id));
         shared.index.clear();
         shared.recovered.send_replace(true);
         // The log first: it may still be writing a spare.
         self.state = State::Off { has_files: true };
-        let has_files = open::remove_all(&self.site).is_err();
-        self.state = State::Off { has_files };
+        self.remove_files();
+    }
+
+    /// Removes what is left of the log, if the store is off and the durable tier has all of it.
+    pub(super) fn remove_files(&mut self) {
+        let State::Off { has_files } = &mut self.state else {
+            return;
+        };
+        let dirty = &self.site.shared.dirty;
+        if *has_files && dirty.is_all_sent() {
+            *has_files = open::remove_all(&self.site).is_err();
+            if !*has_files {
+                dirty.clear();
+                self.site.shared.segments.clear();
+            }
+        }
     }
 
     /// Starts a round of upkeep; `done` learns of its end.
@@ -353,8 +311,11 @@ impl Writer {
                 recovery: Some(recovery),
                 ..
             } => recovery.resume(),
-            State::Off { has_files } => match open::start_empty(self.site.clone()) {
+            State::Off { .. } if !self.site.shared.dirty.is_all_sent() => {}
+            State::Off { .. } => match open::start_empty(self.site.clone()) {
                 Ok(log) => {
+                    self.site.shared.dirty.clear();
+                    self.site.shared.segments.clear();
                     tracing::info!("the disk store is on again, and empty");
                     self.state = State::On {
                         log,
@@ -363,7 +324,7 @@ impl Writer {
                     };
                 }
                 Err(error) => {
-                    *has_files = *has_files && open::remove_all(&self.site).is_err();
+                    self.remove_files();
                     self.site.shared.set_trouble(Some(off_because(&error)));
                 }
             },

@@ -104,7 +104,8 @@ fn vouch_for_record(bytes: &mut [u8], place: Place) -> Option<u64> {
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     }
     bytes[8..16].copy_from_slice(&place.sequence().to_le_bytes());
-    bytes[49..52].fill(0);
+    bytes[49] &= 1;
+    bytes[50..52].fill(0);
     let crc = place.crc(&bytes[4..head_bytes]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     Some(head.record_bytes())
@@ -135,7 +136,7 @@ mod tests {
 
     /// Bytes among which lengths are short and kinds are known, so that parsers get far.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(prop_oneof![Just(0), 0..4_u8, any::<u8>()], 0..600)
+        prop::collection::vec(prop_oneof![Just(0), 0..5_u8, any::<u8>()], 0..600)
     }
 
     proptest! {
@@ -147,10 +148,14 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_tried_as_a_footer(mut bytes in bytes(), entries in 0..4_usize) {
+        fn any_bytes_are_tried_as_a_footer(
+            mut bytes in bytes(),
+            entries in 0..4_u8,
+            dirty in 0..3_u8,
+        ) {
             disk_footer(&bytes);
-            bytes.resize(24 + 16 * entries, 0);
-            bytes[16..20].copy_from_slice(&u32::try_from(entries).unwrap().to_le_bytes());
+            bytes.resize(32 + 16 * usize::from(entries) + 12 * usize::from(dirty), 0);
+            bytes[16..28].copy_from_slice(&[entries, 0, 0, 0, 0, 0, 0, 0, dirty, 0, 0, 0]);
             disk_footer(&bytes);
         }
 

@@ -55,7 +55,7 @@ impl Opened {
             config: Arc::new(config),
             clock: clock.clone(),
             observer: Arc::new(()),
-            shared: Arc::new(Shared::new(Planted::default(), files)),
+            shared: Arc::new(Shared::new(Planted::default(), files, clock.clone())),
             key_hash: EntryKey::hash64,
         };
         let parts = Parts::open(site, None);

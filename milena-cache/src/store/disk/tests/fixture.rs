@@ -94,7 +94,11 @@ impl Fixture {
             config: Arc::new(self.config.clone()),
             clock: self.clock.clone(),
             observer: Arc::clone(&self.observer),
-            shared: Arc::new(Shared::new(Planted(self.planted), files)),
+            shared: Arc::new(Shared::new(
+                Planted(self.planted),
+                files,
+                self.clock.clone(),
+            )),
             key_hash: self.key_hash,
         }
     }

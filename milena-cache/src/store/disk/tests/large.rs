@@ -31,7 +31,7 @@ pub(super) fn value_files(fixture: &Fixture) -> Vec<String> {
 }
 
 impl DiskStore {
-    fn soon(&self) -> Deadline {
+    pub(super) fn soon(&self) -> Deadline {
         self.clock.deadline_in(Duration::from_secs(30))
     }
 

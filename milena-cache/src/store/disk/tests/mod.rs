@@ -5,6 +5,8 @@ mod caps;
 mod carry;
 mod damage;
 mod descriptors;
+mod dirty;
+mod dirty_model;
 mod examine;
 mod examine_large;
 mod faults;

@@ -1,14 +1,27 @@
 //! The tests are tested: with each planted bug the model test fails.
 
+use std::fmt::Debug;
+
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::super::planted::Bug;
+use super::dirty_model;
 use super::fixture::Fixture;
 use super::model::{self, Step};
 
 /// Whether the model test fails for one of many runs of these steps, always the same runs.
 fn fails(bug: Option<Bug>, fixture: fn() -> Fixture, step: BoxedStrategy<Step>) -> bool {
+    fails_by(step, |steps| {
+        let fixture = Fixture {
+            planted: bug,
+            ..fixture()
+        };
+        model::run(fixture, steps);
+    })
+}
+
+fn fails_by<S: Debug + Clone>(step: BoxedStrategy<S>, run: impl Fn(&[S])) -> bool {
     let config = ProptestConfig {
         cases: 100,
         max_shrink_iters: 0,
@@ -19,14 +32,17 @@ fn fails(bug: Option<Bug>, fixture: fn() -> Fixture, step: BoxedStrategy<Step>) 
     let mut runner = TestRunner::new_with_rng(config, random);
     let steps = prop::collection::vec(step, 20..100);
     let result = runner.run(&steps, |steps| {
-        let fixture = Fixture {
-            planted: bug,
-            ..fixture()
-        };
-        model::run(fixture, &steps);
+        run(&steps);
         Ok(())
     });
     result.is_err()
+}
+
+fn dirty(bug: Option<Bug>) -> bool {
+    fails_by(dirty_model::step().boxed(), |steps| {
+        let fixture = dirty_model::fixture(true, 40 << 10, bug);
+        dirty_model::run(fixture, steps);
+    })
 }
 
 fn in_order(bug: Option<Bug>) -> bool {
@@ -92,6 +108,26 @@ fn an_acknowledgement_before_the_sync_is_found() {
 }
 
 #[test]
+fn dirty_records_that_are_dropped_are_found() {
+    assert!(dirty(Some(Bug::DropsWhatIsDirty)));
+}
+
+#[test]
+fn dirty_records_that_are_forgotten_are_found() {
+    assert!(dirty(Some(Bug::ForgetsWhatIsDirty)));
+}
+
+#[test]
+fn a_list_of_dirty_records_that_is_dropped_is_found() {
+    assert!(dirty(Some(Bug::DropsTheList)));
+}
+
+#[test]
+fn a_mark_for_what_is_newer_is_found() {
+    assert!(dirty(Some(Bug::MarksWhatIsNewer)));
+}
+
+#[test]
 fn without_a_bug_the_same_runs_find_nothing() {
     let suites = [
         in_order,
@@ -99,6 +135,7 @@ fn without_a_bug_the_same_runs_find_nothing() {
         out_of_order,
         out_of_order_for_space,
         with_flips,
+        dirty,
     ];
     for (number, suite) in suites.into_iter().enumerate() {
         assert!(!suite(None), "suite {number}");

@@ -1,0 +1,162 @@
+//! A batch: what queued while the last one was written goes out at once, and is answered.
+//!
+//! On the writer thread. Invariant: a key comes once in a batch, so that each write finds in the index what it
+//! supersedes.
+
+use std::collections::HashSet;
+
+use super::dirty_recovery::encode_marks;
+use super::files::is_lack_of_descriptors;
+use super::log::Record;
+use super::plan;
+use super::planted::Bug;
+use super::writer::{Command, Queued, State, Uploaded, Writer};
+use crate::error::{Cause, Error, Result};
+
+/// Writes, and marks, that go out at once, at most.
+const WRITES_PER_BATCH_MAX: usize = 512;
+
+/// Bytes of writes that go out at once, at most, but for the last of them.
+const BYTES_PER_BATCH_MAX: usize = 8 << 20;
+
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Queued>,
+    uploaded: Vec<Uploaded>,
+    keys: HashSet<u64>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.writes.len().max(self.uploaded.len()) >= WRITES_PER_BATCH_MAX
+            || self.bytes >= BYTES_PER_BATCH_MAX
+    }
+
+    /// Takes the command if it can be a part of the batch.
+    fn take(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Write(queued) if self.keys.insert(queued.write.key_hash) => {
+                self.bytes += queued.write.bytes();
+                self.writes.push(*queued);
+                None
+            }
+            Command::Uploaded(uploaded) => {
+                self.uploaded.push(uploaded);
+                None
+            }
+            other => Some(other),
+        }
+    }
+}
+
+impl Writer {
+    /// Collects what has queued behind `first`, writes it, and answers.
+    pub(super) fn write_batch(&mut self, first: Command) {
+        let mut batch = Batch::default();
+        let mut next = Some(first);
+        while let Some(command) = next {
+            self.next = batch.take(command);
+            if self.next.is_some() || batch.is_full() {
+                break;
+            }
+            next = self.commands.try_recv().ok();
+        }
+        self.refuse_dirty(&mut batch);
+        let mut refused = None;
+        if let State::On { log, .. } = &mut self.state {
+            let dirty = &self.site.shared.dirty;
+            let uploaded = batch.uploaded.iter();
+            let clean = uploaded.filter_map(|it| dirty.location_of(&it.key, it.id));
+            let marks = encode_marks(&clean.collect::<Vec<_>>());
+            let writes = batch.writes.iter().map(|queued| &queued.write);
+            let records = writes.filter_map(|write| plan::record(log, write));
+            let marks = (!marks.is_empty()).then(|| Record::of_marks(&marks));
+            let records: Vec<_> = records.chain(marks).collect();
+            match log.append(&records) {
+                Ok(()) => {}
+                Err(error) if is_lack_of_descriptors(&error) => refused = Some(error),
+                Err(error) => self.switch_off(&error),
+            }
+        }
+        let result = match refused {
+            Some(error) => Err(Error::StoreError(Cause::with_source(
+                "the disk store cannot open a file",
+                error,
+            ))),
+            None => self.state_of_writes(),
+        };
+        self.answer_writes(batch.writes, &result);
+        self.answer_uploaded(batch.uploaded, &result);
+    }
+
+    /// What is dirty is kept or refused; other puts may be declined.
+    fn refuse_dirty(&self, batch: &mut Batch) {
+        let is_refused = |queued: &mut Queued| match &self.state {
+            State::On { log, .. } => !plan::is_kept(log, &queued.write),
+            State::Off { .. } => queued.write.dirty.is_some(),
+        };
+        for queued in batch.writes.extract_if(.., is_refused) {
+            let text = "the disk store does not take writes that S3 does not have";
+            // Who asked may have gone.
+            let _ = queued.done.send(Err(Error::StoreError(Cause::new(text))));
+        }
+    }
+
+    fn answer_writes(&mut self, writes: Vec<Queued>, result: &Result<()>) {
+        let dirty = &self.site.shared.dirty;
+        for queued in writes {
+            let is_dirty = queued.write.dirty.is_some();
+            let mut answer = result.clone();
+            match &self.state {
+                State::On { .. } if !is_dirty && answer.is_ok() => dirty.remove(&queued.write.key),
+                State::On { .. } => {}
+                // Was on when it was planned: some of it may be in the files, which are still there.
+                State::Off { has_files: true } if is_dirty => {
+                    dirty.add_unknown(&queued.write.key);
+                    answer = Err(failed());
+                }
+                State::Off { .. } if is_dirty => answer = Err(failed()),
+                State::Off { .. } => {}
+            }
+            drop(queued.room);
+            drop(queued.write.value_file);
+            drop(queued.write.dirty);
+            // Who asked may have gone; the write was made all the same.
+            let _ = queued.done.send(answer);
+        }
+    }
+
+    fn answer_uploaded(&mut self, uploaded: Vec<Uploaded>, result: &Result<()>) {
+        let dirty = &self.site.shared.dirty;
+        for Uploaded { key, id, .. } in &uploaded {
+            match &self.state {
+                State::On { .. } if self.site.shared.planted.has(Bug::MarksWhatIsNewer) => {
+                    dirty.remove(key);
+                }
+                State::On { .. } if result.is_ok() => dirty.clean(key, *id),
+                State::On { .. } => dirty.give_back(key),
+                State::Off { .. } => dirty.clean_unmarked(key, *id),
+            }
+        }
+        self.remove_files();
+        for Uploaded { done, .. } in uploaded {
+            let _ = done.send(result.clone());
+        }
+    }
+
+    /// What to answer to writes that were made or, when the store is off, declined.
+    fn state_of_writes(&mut self) -> Result<()> {
+        self.remove_files();
+        match self.state {
+            State::Off { has_files: true } => Err(Error::StoreError(Cause::new(
+                "the disk store failed and its files cannot be removed yet",
+            ))),
+            State::On { .. } | State::Off { .. } => Ok(()),
+        }
+    }
+}
+
+fn failed() -> Error {
+    Error::StoreError(Cause::new("the disk store failed"))
+}

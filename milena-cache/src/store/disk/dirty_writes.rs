@@ -1,0 +1,197 @@
+//! Dirty writes through the store's face, and reading what is dirty back.
+//!
+//! The rest is in `dirty.rs` (what there is), `dirty_room.rs` (how much), `batch.rs` (how it gets into the log and is
+//! marked there) and `pinned.rs` (how it is kept).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use milena_cluster::key::EntryKey;
+use milena_server::clock::{Deadline, UnixMillis};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use super::index::{Candidate, Location};
+use super::plan::Write;
+use super::record::{Head, Kind, Name};
+use super::segment::Segment;
+use super::shared::{Found, InFile, Shared};
+use super::value_file::Shape;
+use super::value_lookup::OpenValue;
+use super::writer::{Command, Uploaded};
+use super::{DiskStore, ended, too_late};
+use crate::error::{Cause, Error, Result};
+use crate::store::Entry;
+use crate::store::write_back::{Dirty, DirtyStats, Unsent, UnsentWrite, WriteBackStore, WriteId};
+
+#[async_trait]
+impl WriteBackStore for DiskStore {
+    async fn put_dirty(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
+        self.check_keeps_dirty()?;
+        let value_bytes = entry.value.len() as u64;
+        let record_bytes = Head::put_record_bytes(key, &entry.version, value_bytes);
+        if self.takes_in_record(key, &entry.version, value_bytes) {
+            let promise = self.dirty_room.admit(record_bytes, deadline).await?;
+            let write = Write::put(key, (self.key_hash)(key), entry).dirty(promise);
+            return self.write(write, deadline).await;
+        }
+        let shape = Shape::new(value_bytes, self.config.segment_bytes).ok_or_else(declined)?;
+        let bytes = record_bytes - value_bytes + shape.file_bytes();
+        let promise = self.dirty_room.admit(bytes, deadline).await?;
+        self.put_large(key, entry, Some(promise), deadline).await
+    }
+
+    async fn delete_dirty(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
+        self.check_keeps_dirty()?;
+        let bytes = Head::of_tombstone(key).record_bytes();
+        let promise = self.dirty_room.admit(bytes, deadline).await?;
+        let write = Write::delete(key, (self.key_hash)(key)).dirty(promise);
+        self.write(write, deadline).await
+    }
+
+    fn dirty(&self, key: &EntryKey) -> Option<Dirty> {
+        let (_, what, _) = self.shared.dirty.find(key)?;
+        Some(what)
+    }
+
+    fn take_dirty(&self) -> Option<EntryKey> {
+        self.shared.dirty.take()
+    }
+
+    async fn dirty_changed(&self) {
+        self.shared.dirty.can_take.notified().await;
+    }
+
+    async fn unsent(&self, key: &EntryKey) -> Result<Option<Unsent>> {
+        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        let hash = (self.key_hash)(&key);
+        let read = spawn_blocking(move || shared.unsent(&key, hash)).await;
+        read.map_err(|error| {
+            Error::InternalError(Cause::with_source(
+                "a read of what S3 does not have yet did not end",
+                error,
+            ))
+        })
+    }
+
+    async fn uploaded(&self, key: &EntryKey, id: WriteId) -> Result<()> {
+        let key = key.clone();
+        let uploaded = |done| Command::Uploaded(Uploaded { key, id, done });
+        self.ask(uploaded).await.map_err(|_| ended())?
+    }
+
+    fn not_uploaded(&self, key: &EntryKey) {
+        self.shared.dirty.give_back(key);
+    }
+
+    async fn clean(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
+        let Some(clean) = self.shared.dirty.wait_for(key) else {
+            return Ok(());
+        };
+        match timeout_at(deadline.instant(), clean).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(ended()),
+            Err(_) => Err(too_late("write to S3")),
+        }
+    }
+
+    fn dirty_stats(&self) -> DirtyStats {
+        self.shared.dirty.stats()
+    }
+}
+
+impl DiskStore {
+    fn check_keeps_dirty(&self) -> Result<()> {
+        if self.config.keeps_dirty() {
+            Ok(())
+        } else {
+            Err(declined())
+        }
+    }
+}
+
+impl Shared {
+    /// The dirty put of `key`, whatever the index has of it: its copy's time may have passed, but nobody else has it.
+    pub(super) fn find_dirty<E>(
+        &self,
+        read: impl Fn(&Segment, Location) -> Result<Option<(Head, Bytes)>, E>,
+        key: &EntryKey,
+        hash: u64,
+        now: UnixMillis,
+    ) -> Result<Option<Found>, E> {
+        while let Some((_, Dirty::Put { expires_at }, Some(location))) = self.dirty.find(key) {
+            if expires_at.is_some_and(|end| end <= now) {
+                break;
+            }
+            let Some(segment) = self.segments.find(location.segment) else {
+                // It was carried over since.
+                if self.dirty.is_at(location) {
+                    break;
+                }
+                continue;
+            };
+            let record = read(&segment, location)?;
+            let entry = record.and_then(|(head, record)| {
+                let is_it = head.kind == Kind::Put && head.name(&record) == Name::from(key);
+                let entry = head.entry(&record).filter(|_| is_it)?;
+                Some((head.is_in_file, entry))
+            });
+            let Some((is_in_file, entry)) = entry else {
+                segment.log_damage("a value that S3 does not have yet");
+                break;
+            };
+            let file = is_in_file.then_some(InFile {
+                segment,
+                hash,
+                candidate: Candidate::new(location, false),
+            });
+            let entry = Entry {
+                fresh_until: None,
+                ..entry
+            };
+            return Ok(Some(Found { entry, file }));
+        }
+        Ok(None)
+    }
+
+    fn unsent(&self, key: &EntryKey, hash: u64) -> Option<Unsent> {
+        loop {
+            let (id, what, location) = self.dirty.find(key)?;
+            let location = location?;
+            let write = match what {
+                Dirty::Deleted => Some(UnsentWrite::Delete),
+                Dirty::Put { .. } => self.unsent_put(location, hash).map(UnsentWrite::Put),
+                Dirty::Unknown => return None,
+            };
+            if let Some(write) = write {
+                return Some(Unsent { id, write });
+            }
+            if self.dirty.is_at(location) {
+                let write = UnsentWrite::Lost;
+                return Some(Unsent { id, write });
+            }
+        }
+    }
+
+    fn unsent_put(&self, location: Location, hash: u64) -> Option<Entry> {
+        let segment = self.segments.find(location.segment)?;
+        let (head, record) = segment.record_at(location)?;
+        let entry = head.entry(&record)?;
+        if !head.is_in_file {
+            return Some(entry);
+        }
+        let file = InFile {
+            segment,
+            hash,
+            candidate: Candidate::new(location, false),
+        };
+        let reader = self.open_referred(&entry, &file).ok()?;
+        let value = self.whole(&OpenValue { reader, file })?;
+        Some(Entry { value, ..entry })
+    }
+}
+
+pub(super) fn declined() -> Error {
+    Error::StoreError(Cause::new("the disk store cannot keep it until S3 has it"))
+}

@@ -1,0 +1,365 @@
+//! Dirty writes: served, kept and bounded until the durable tier has them; and when the disk fails meanwhile.
+
+use std::time::Duration;
+
+use milena_cluster::key::EntryKey;
+
+use super::super::DiskStore;
+use super::fixture::{Fixture, entry, key};
+use super::memory_files::Faults;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::store::write_back::{Dirty, Unsent, UnsentWrite, WriteBackStore};
+
+fn fixture() -> Fixture {
+    Fixture::new().with_max_bytes(64 << 10).with_value_files()
+}
+
+fn long(letter: &str) -> String {
+    letter.repeat(3_000)
+}
+
+impl DiskStore {
+    async fn try_store_dirty(&self, name: &str, value: &str) -> Result<()> {
+        self.put_dirty(&key(name), entry(value), self.soon()).await
+    }
+
+    async fn store_dirty(&self, name: &str, value: &str) {
+        self.try_store_dirty(name, value).await.expect("put");
+    }
+
+    async fn remove_dirty(&self, name: &str) {
+        let removed = self.delete_dirty(&key(name), self.soon()).await;
+        removed.expect("delete");
+    }
+
+    async fn take_unsent(&self) -> (EntryKey, Unsent) {
+        let key = self.take_dirty().expect("something is dirty");
+        let unsent = self.unsent(&key).await.expect("it can be read");
+        (key, unsent.expect("it is dirty"))
+    }
+
+    /// Uploads the next one, and gives its name and value.
+    async fn upload(&self) -> (String, Option<String>) {
+        let (key, unsent) = self.take_unsent().await;
+        self.uploaded(&key, unsent.id).await.expect("marked");
+        let value = match unsent.write {
+            UnsentWrite::Put(entry) => Some(String::from_utf8(entry.value.to_vec()).unwrap()),
+            UnsentWrite::Delete => None,
+            UnsentWrite::Lost => panic!("it is damaged"),
+        };
+        (String::from_utf8(key.key().to_vec()).unwrap(), value)
+    }
+
+    fn dirty_names(&self, names: &[&str]) -> Vec<Option<Dirty>> {
+        names.iter().map(|name| self.dirty(&key(name))).collect()
+    }
+}
+
+const PUT: Option<Dirty> = Some(Dirty::Put { expires_at: None });
+
+#[tokio::test]
+async fn a_dirty_put_outlives_its_copys_time_and_a_clean_one_does_not() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    for (name, value) in [("small", "v"), ("large", &long("v"))] {
+        let entry = fixture.dying_in(10, value);
+        store
+            .put_dirty(&key(name), entry, store.soon())
+            .await
+            .unwrap();
+    }
+    fixture.pass_seconds(20);
+    store.maintain().await;
+    assert_eq!(store.value("small").await.as_deref(), Some("v"));
+    assert_eq!(store.value("large").await, Some(long("v")));
+    let found = store.get(&key("small"), store.soon()).await.unwrap();
+    assert_eq!(found.unwrap().fresh_until, None, "no copy yet");
+    for name in ["small", "large"] {
+        assert_eq!(store.upload().await.0, name, "the oldest first");
+        assert_eq!(store.value(name).await, None, "{name}");
+    }
+    assert_eq!(store.dirty_stats().entries, 0);
+}
+
+#[tokio::test]
+async fn an_entrys_own_life_ends_also_while_it_is_dirty() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    let mut mortal = entry("v");
+    mortal.expires_at = Some(fixture.clock.now().after(Duration::from_secs(10)));
+    store
+        .put_dirty(&key("k"), mortal.clone(), store.soon())
+        .await
+        .unwrap();
+    fixture.pass_seconds(10);
+    assert_eq!(store.value("k").await, None);
+    let expires_at = mortal.expires_at;
+    assert_eq!(store.dirty(&key("k")), Some(Dirty::Put { expires_at }));
+    let (_, unsent) = store.take_unsent().await;
+    assert_eq!(
+        unsent.write,
+        UnsentWrite::Put(mortal),
+        "it is uploaded all the same"
+    );
+}
+
+#[tokio::test]
+async fn a_delete_is_dirty_also_of_what_was_never_here_and_across_restarts() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.remove_dirty("only in S3").await;
+    store.store_dirty("k", "old").await;
+    store.remove_dirty("k").await;
+    let deleted = vec![Some(Dirty::Deleted); 2];
+    assert_eq!(store.dirty_names(&["only in S3", "k"]), deleted);
+    drop(store);
+    let store = fixture.open().await;
+    assert_eq!(store.dirty_names(&["only in S3", "k"]), deleted);
+    for name in ["only in S3", "k"] {
+        assert_eq!(store.upload().await, (name.to_owned(), None));
+    }
+    drop(store);
+    assert_eq!(fixture.open().await.dirty_stats().entries, 0, "marked");
+}
+
+#[tokio::test]
+async fn overwrites_coalesce_and_what_comes_during_an_upload_is_uploaded_after_it() {
+    let store = fixture().open().await;
+    store.store_dirty("k", "1").await;
+    store.store_dirty("k", "2").await;
+    assert_eq!(store.dirty_stats().entries, 1);
+    let (taken, unsent) = store.take_unsent().await;
+    store.store_dirty("k", "3").await;
+    assert_eq!(store.take_dirty(), None, "one upload of a key at a time");
+    store.uploaded(&taken, unsent.id).await.unwrap();
+    assert_eq!(store.upload().await, ("k".to_owned(), Some("3".to_owned())));
+    assert_eq!(store.dirty_stats().bytes, 0);
+}
+
+#[tokio::test]
+async fn what_could_not_be_uploaded_comes_after_the_others_and_what_is_waited_for_before() {
+    let store = fixture().open().await;
+    for name in ["a", "b", "c"] {
+        store.store_dirty(name, "v").await;
+    }
+    let (first, _) = store.take_unsent().await;
+    store.not_uploaded(&first);
+    let waiting = key("c");
+    let clean = store.clean(&waiting, store.soon());
+    let uploads = async {
+        let mut names = Vec::new();
+        while store.dirty_stats().entries > 0 {
+            names.push(store.upload().await.0);
+        }
+        names
+    };
+    let (clean, names) = tokio::join!(biased; clean, uploads);
+    clean.unwrap();
+    assert_eq!(names, ["c", "b", "a"]);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_is_clean_nor_for_ever() {
+    let store = fixture().open().await;
+    store.clean(&key("k"), store.soon()).await.unwrap();
+    store.store_dirty("k", "v").await;
+    let hasty = store.clock.deadline_in(Duration::from_millis(1));
+    assert!(store.clean(&key("k"), hasty).await.is_err());
+}
+
+#[tokio::test]
+async fn at_the_limit_a_write_waits_for_room_and_no_longer_than_it_may() {
+    let mut fixture = fixture();
+    fixture.config.dirty_bytes_max = 2_000;
+    let store = fixture.open().await;
+    store.store_dirty("a", &"a".repeat(900)).await;
+    store.store_dirty("b", &"b".repeat(900)).await;
+    let hasty = store.clock.deadline_in(Duration::from_millis(1));
+    let refused = store
+        .put_dirty(&key("b"), entry(&"c".repeat(900)), hasty)
+        .await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, Error::RateLimitExceeded { .. }));
+    assert!(
+        refused
+            .to_string()
+            .contains("2000 bytes (WRITE_BACK_MAX_BYTES)")
+    );
+    assert_eq!(
+        store.value("b").await,
+        Some("b".repeat(900)),
+        "nothing has changed"
+    );
+    let value = "c".repeat(900);
+    let put = store.try_store_dirty("c", &value);
+    let (put, uploaded) = tokio::join!(biased; put, store.upload());
+    put.unwrap();
+    assert_eq!(uploaded.0, "a");
+    assert!(store.dirty_stats().bytes <= 2_000);
+    let too_large = store.try_store_dirty("d", &"d".repeat(3_000)).await;
+    assert!(
+        matches!(too_large, Err(Error::RateLimitExceeded { .. })),
+        "there never will be room"
+    );
+}
+
+#[tokio::test]
+async fn a_store_too_small_for_it_takes_nothing_dirty() {
+    let store = Fixture::new()
+        .with_max_bytes(28 << 10)
+        .with_value_files()
+        .open()
+        .await;
+    let refused = store.try_store_dirty("k", "v").await;
+    assert!(matches!(refused, Err(Error::StoreError(_))));
+    assert_eq!(store.dirty(&key("k")), None);
+}
+
+#[tokio::test]
+async fn what_would_be_declined_is_refused_when_it_is_dirty() {
+    let mut fixture = fixture();
+    let store = fixture.open().await;
+    store.store("k", entry("clean")).await;
+    fixture.config.free_bytes_min = u64::MAX;
+    drop(store);
+    let store = fixture.open().await;
+    for value in ["v".to_owned(), long("v")] {
+        let refused = store.try_store_dirty("k", &value).await;
+        assert!(matches!(refused, Err(Error::StoreError(_))));
+    }
+    assert_eq!(store.dirty(&key("k")), None);
+    assert_eq!(store.value("k").await.as_deref(), Some("clean"));
+}
+
+#[tokio::test]
+async fn a_damaged_dirty_put_is_known_to_be_lost_and_hides_what_is_older() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.store_dirty("k", "recognisable").await;
+    for name in fixture.files.segments() {
+        fixture.files.change(&name, |bytes| {
+            let at = bytes.windows(12).position(|it| it == b"recognisable");
+            bytes[at.unwrap()] ^= 1;
+        });
+    }
+    assert_eq!(store.value("k").await, None);
+    assert_eq!(
+        store.dirty(&key("k")),
+        PUT,
+        "no miss: S3 may have something older"
+    );
+    let (_, unsent) = store.take_unsent().await;
+    assert_eq!(unsent.write, UnsentWrite::Lost);
+}
+
+/// Every write fails from now on.
+fn failing() -> Faults {
+    Faults {
+        writes: Some((0, u32::MAX)),
+        ..Faults::default()
+    }
+}
+
+#[tokio::test]
+async fn when_the_disk_fails_what_is_dirty_is_uploaded_before_the_files_go() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.store("clean", entry("v")).await;
+    store.store_dirty("small", "v").await;
+    store.store_dirty("large", &long("v")).await;
+    fixture.files.set_faults(failing());
+    assert!(store.try_store_dirty("failed", "v").await.is_err());
+    assert_eq!(
+        store.dirty_names(&["small", "large", "failed", "other"]),
+        [PUT, PUT, Some(Dirty::Unknown), None]
+    );
+    assert_eq!(store.value("clean").await, None, "it is off");
+    assert_eq!(store.value("small").await.as_deref(), Some("v"));
+    assert!(store.try_store_dirty("other", "v").await.is_err());
+    assert!(
+        store.try_put("other", entry("v")).await.is_err(),
+        "an older one may be there"
+    );
+    fixture.files.set_faults(Faults::default());
+    store.maintain().await;
+    assert_eq!(
+        store.value("large").await,
+        Some(long("v")),
+        "it stays off until all is uploaded"
+    );
+    for name in ["small", "large"] {
+        let (key, unsent) = store.take_unsent().await;
+        assert_eq!(key, super::fixture::key(name));
+        // Its mark cannot be written.
+        let _ = store.uploaded(&key, unsent.id).await;
+    }
+    assert_eq!(store.dirty_names(&["small", "large", "failed"]), [None; 3]);
+    assert!(fixture.files.segments().is_empty());
+    store.maintain().await;
+    store.store_dirty("small", "new").await;
+    drop(store);
+    let store = fixture.open().await;
+    assert_eq!(store.value("small").await.as_deref(), Some("new"));
+    assert_eq!(store.value("large").await, None);
+}
+
+#[tokio::test]
+async fn what_was_uploaded_from_a_failed_disk_is_uploaded_again_after_a_restart() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.store_dirty("a", "v").await;
+    store.store_dirty("b", "v").await;
+    fixture.files.set_faults(failing());
+    assert!(store.try_store_dirty("c", "v").await.is_err());
+    let (taken, unsent) = store.take_unsent().await;
+    let _ = store.uploaded(&taken, unsent.id).await;
+    assert_eq!(
+        store.dirty(&taken),
+        PUT,
+        "nobody may write it past the disk"
+    );
+    store
+        .clean(&taken, store.soon())
+        .await
+        .expect("but S3 has it");
+    drop(store);
+    fixture.files.set_faults(Faults::default());
+    let store = fixture.open().await;
+    assert_eq!(store.dirty_names(&["a", "b"]), [PUT, PUT]);
+}
+
+#[tokio::test]
+async fn a_restart_with_a_lower_limit_keeps_what_is_dirty() {
+    let mut fixture = fixture();
+    fixture.config.dirty_bytes_max = 16 << 10;
+    let store = fixture.open().await;
+    for number in 0..4 {
+        store.store_dirty(&format!("k {number}"), &long("v")).await;
+    }
+    drop(store);
+    fixture.config.max_bytes = 32 << 10;
+    fixture.config.dirty_bytes_max = 4 << 10;
+    let store = fixture.open().await;
+    for number in 0..4 {
+        let name = format!("k {number}");
+        assert_eq!(store.value(&name).await, Some(long("v")), "{name}");
+    }
+    let hasty = store.clock.deadline_in(Duration::from_millis(1));
+    assert!(store.put_dirty(&key("k"), entry("v"), hasty).await.is_err());
+    while store.dirty_stats().entries > 0 {
+        store.upload().await;
+    }
+    store.store_dirty("k", "v").await;
+}
+
+#[tokio::test]
+async fn an_uploader_is_woken_by_what_becomes_dirty() {
+    let store = fixture().open().await;
+    let taken = async {
+        while store.take_dirty().is_none() {
+            store.dirty_changed().await;
+        }
+    };
+    tokio::join!(biased; taken, store.store_dirty("k", "v"));
+}
