@@ -18,6 +18,7 @@ mod worker;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -84,12 +85,13 @@ impl Bench {
             let (schedule, clock) = (schedule.clone(), clock.clone());
             move || schedule.release_when_due(&clock)
         });
-        let samples = until_done(&settings, &schedule, samples).await;
+        let mut report = Report::new(&settings);
+        until_done(&settings, &schedule, samples, &mut report).await;
         for thread in workers.into_iter().chain([pacer]) {
             let ended = thread.join();
             ended.map_err(|_| Failure::internal("a thread of the bench has panicked"))?;
         }
-        let report = Report::new(&settings, samples, schedule.not_sent());
+        report.not_sent = schedule.not_sent();
         let text = if settings.json {
             format!("{}\n", report.json())
         } else {
@@ -106,46 +108,45 @@ fn share(whole: u32, workers: u32, index: u32) -> u32 {
     whole / workers + u32::from(index < whole % workers)
 }
 
-/// Collects what the workers tell until they have ended, shows progress, and lets Ctrl+C end it early. The
-/// samples are in the order of time.
+/// Collects what the workers tell until they have ended, shows progress, and lets Ctrl+C end it early.
 async fn until_done(
     settings: &Settings,
     schedule: &Schedule,
     mut told: mpsc::UnboundedReceiver<Sample>,
-) -> Vec<Sample> {
-    let mut samples: BTreeMap<u64, Sample> = BTreeMap::new();
-    let mut shown = None;
+    report: &mut Report,
+) {
+    let mut pending: BTreeMap<u64, Sample> = BTreeMap::new();
     let ending = async {
         while let Some(sample) = told.recv().await {
-            let index = sample.index;
-            match samples.get_mut(&index) {
-                Some(merged) => merged.add(&sample),
-                None => drop(samples.insert(index, sample)),
+            match pending.entry(sample.index) {
+                Entry::Occupied(mut merged) => merged.get_mut().add(&sample),
+                Entry::Vacant(place) => drop(place.insert(sample)),
             }
-            // A sample is whole when its followers come.
-            let whole = samples.range(..index).next_back();
-            if let Some((&whole, sample)) = whole.filter(|(whole, _)| shown < Some(**whole)) {
-                shown = Some(whole);
-                show(settings, sample);
+            while let Some(first) = pending.first_entry() {
+                if first.get().workers < settings.threads {
+                    break;
+                }
+                let whole = first.remove();
+                report.add(&whole);
+                show(settings, &whole);
             }
         }
+        // Of the last intervals, those of the workers that were at it until the end.
+        pending.values().for_each(|sample| report.add(sample));
     };
     let interrupted = async {
         if signals::stop_requested().await.is_err() {
             std::future::pending::<()>().await;
         }
     };
-    {
-        let mut ending = pin!(ending);
-        tokio::select! {
-            () = &mut ending => {}
-            () = interrupted => {
-                schedule.stop();
-                ending.await;
-            }
+    let mut ending = pin!(ending);
+    tokio::select! {
+        () = &mut ending => {}
+        () = interrupted => {
+            schedule.stop();
+            ending.await;
         }
     }
-    samples.into_values().collect()
 }
 
 fn show(settings: &Settings, sample: &Sample) {

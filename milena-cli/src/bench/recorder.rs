@@ -54,6 +54,8 @@ impl Outcome {
 pub(super) struct Sample {
     /// Which interval, from the start.
     pub(super) index: u64,
+    /// How many workers have told of it.
+    pub(super) workers: u32,
     /// From when to when, counted from the beginning of measuring.
     pub(super) from: Duration,
     pub(super) to: Duration,
@@ -63,6 +65,7 @@ pub(super) struct Sample {
 impl Sample {
     /// Adds what another worker saw in the same interval.
     pub(super) fn add(&mut self, other: &Self) {
+        self.workers += other.workers;
         self.from = self.from.min(other.from);
         self.to = self.to.max(other.to);
         self.totals.add(&other.totals);
@@ -184,6 +187,7 @@ impl Recorder {
         let totals = std::mem::replace(&mut self.totals, Totals::new());
         let sample = (self.index > 0).then(|| Sample {
             index: self.index,
+            workers: 1,
             from: self.from - self.measured_from,
             to: now - self.measured_from,
             totals,

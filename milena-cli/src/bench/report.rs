@@ -13,19 +13,20 @@ use super::settings::Settings;
 const PERCENTILES: [(&str, f64); 4] =
     [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99_9", 99.9)];
 
-/// A run.
+/// A run. Keeps of each interval only what is told of it, so that a long run takes no more memory than a short
+/// one.
 pub(super) struct Report {
     load: String,
-    not_sent: u64,
-    samples: Vec<Sample>,
+    /// Requests of an open loop that were due and not begun.
+    pub(super) not_sent: u64,
+    /// Those for programs, if they are wanted.
+    intervals: Option<Vec<Value>>,
     totals: Totals,
     elapsed: Duration,
 }
 
 impl Report {
-    pub(super) fn new(settings: &Settings, samples: Vec<Sample>, not_sent: u64) -> Self {
-        let mut totals = Totals::new();
-        samples.iter().for_each(|sample| totals.add(&sample.totals));
+    pub(super) fn new(settings: &Settings) -> Self {
         let load = match settings.rate {
             Some(rate) => format!("open loop, {rate} requests/s due"),
             None => "closed loop".to_owned(),
@@ -35,10 +36,21 @@ impl Report {
                 "{load}, {} clients, {} connections",
                 settings.clients, settings.connections
             ),
-            not_sent,
-            elapsed: samples.last().map_or(Duration::ZERO, |sample| sample.to),
-            samples,
-            totals,
+            not_sent: 0,
+            intervals: settings.json.then(Vec::new),
+            totals: Totals::new(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Adds an interval, which no worker has anything to add to; they come in their order.
+    pub(super) fn add(&mut self, sample: &Sample) {
+        self.totals.add(&sample.totals);
+        self.elapsed = self.elapsed.max(sample.to);
+        if let Some(intervals) = &mut self.intervals {
+            let mut interval = json_of(&sample.totals, sample.to - sample.from);
+            interval.insert("from_seconds".into(), json!(sample.from.as_secs_f64()));
+            intervals.push(Value::Object(interval));
         }
     }
 
@@ -97,40 +109,11 @@ impl Report {
 
     /// For programs.
     pub(super) fn json(&self) -> Value {
-        let mut whole = self.json_of(&self.totals, self.elapsed);
+        let mut whole = json_of(&self.totals, self.elapsed);
         whole.insert("load".into(), json!(self.load));
         whole.insert("not_sent".into(), json!(self.not_sent));
-        let intervals = self.samples.iter().map(|sample| {
-            let mut interval = self.json_of(&sample.totals, sample.to - sample.from);
-            interval.insert("from_seconds".into(), json!(sample.from.as_secs_f64()));
-            Value::Object(interval)
-        });
-        whole.insert("intervals".into(), intervals.collect());
+        whole.insert("intervals".into(), json!(self.intervals));
         Value::Object(whole)
-    }
-
-    fn json_of(&self, totals: &Totals, elapsed: Duration) -> Map<String, Value> {
-        let mut fields = Map::new();
-        let requests = totals.requests();
-        fields.insert("seconds".into(), json!(elapsed.as_secs_f64()));
-        fields.insert("requests".into(), json!(requests));
-        fields.insert(
-            "requests_per_second".into(),
-            json!(per_second(requests, elapsed)),
-        );
-        for outcome in Outcome::ALL {
-            let latencies = totals.of(outcome);
-            fields.insert(outcome.name().into(), json_of_latencies(latencies, elapsed));
-        }
-        let failures = totals.refusals.iter();
-        let failures = failures.map(|(refusal, count)| (refusal.to_string(), json!(count)));
-        fields.insert("failures".into(), Value::Object(failures.collect()));
-        fields.insert("value_bytes_sent".into(), json!(totals.value_bytes_sent));
-        fields.insert(
-            "value_bytes_received".into(),
-            json!(totals.value_bytes_received),
-        );
-        fields
     }
 
     fn count(&self, outcome: Outcome) -> u64 {
@@ -160,6 +143,30 @@ pub(super) fn progress_line(sample: &Sample) -> String {
         }
     }
     line
+}
+
+fn json_of(totals: &Totals, elapsed: Duration) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let requests = totals.requests();
+    fields.insert("seconds".into(), json!(elapsed.as_secs_f64()));
+    fields.insert("requests".into(), json!(requests));
+    fields.insert(
+        "requests_per_second".into(),
+        json!(per_second(requests, elapsed)),
+    );
+    for outcome in Outcome::ALL {
+        let latencies = totals.of(outcome);
+        fields.insert(outcome.name().into(), json_of_latencies(latencies, elapsed));
+    }
+    let failures = totals.refusals.iter();
+    let failures = failures.map(|(refusal, count)| (refusal.to_string(), json!(count)));
+    fields.insert("failures".into(), Value::Object(failures.collect()));
+    fields.insert("value_bytes_sent".into(), json!(totals.value_bytes_sent));
+    fields.insert(
+        "value_bytes_received".into(),
+        json!(totals.value_bytes_received),
+    );
+    fields
 }
 
 fn json_of_latencies(latencies: &Histogram<u64>, elapsed: Duration) -> Value {

@@ -79,7 +79,12 @@ impl Workload {
         let value_bytes = value.len();
         let frame = match op {
             Op::Get => frame(&GetRequest { key, bucket }),
-            Op::Put => frame(&PutRequest { key, bucket, value }),
+            Op::Put => frame(&PutRequest {
+                key,
+                bucket,
+                value,
+                ..PutRequest::default()
+            }),
             Op::Delete => frame(&DeleteRequest { key, bucket }),
         };
         Request {
