@@ -33,6 +33,9 @@ const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 /// The most of a life that `TTL_JITTER` may take, in percent: something has to be left of it.
 const JITTER_PERCENT_MAX: u32 = 90;
 
+/// The shortest `SWEEP_INTERVAL`: each sweep is a request for every object.
+const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(60);
+
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,6 +57,8 @@ pub struct Config {
     pub lives: Lives,
     /// How long a miss is remembered (`NEGATIVE_TTL`); zero: not at all.
     pub miss_life: Duration,
+    /// How often S3 is swept of what has expired (`SWEEP_INTERVAL`); `None`: never.
+    pub sweep_interval: Option<Duration>,
     /// The longest value of a put or get, in bytes (`MAX_VALUE_BYTES`).
     pub value_bytes_max: usize,
     /// Requests per second, if there is a limit (`RATE_LIMIT`).
@@ -61,7 +66,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 24] = [
+pub static SETTINGS: [&Setting; 25] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -83,6 +88,7 @@ pub static SETTINGS: [&Setting; 24] = [
     &S3_TIMEOUT,
     &TTL_SCOPE,
     &TTL_JITTER,
+    &SWEEP_INTERVAL,
     &NEGATIVE_TTL,
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
@@ -240,6 +246,14 @@ static TTL_JITTER: Setting = Setting {
     example: "10%",
     help: "By how much TTL_SECONDS is shortened at random, at most, so that not everything expires at once",
 };
+static SWEEP_INTERVAL: Setting = Setting {
+    name: "SWEEP_INTERVAL",
+    also: &[],
+    presence: Presence::Default("off"),
+    expected: "a duration of 1m or more, such as 24h (units s, m, h, d), or off",
+    example: "24h",
+    help: "How often one of the nodes looks at every object in S3 and removes what has expired",
+};
 static NEGATIVE_TTL: Setting = Setting {
     name: "NEGATIVE_TTL",
     also: &[],
@@ -293,6 +307,7 @@ impl Config {
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
         let scope = raw.read(&TTL_SCOPE, parse_scope);
         let jitter_percent = raw.read(&TTL_JITTER, parse_share);
+        let sweep_interval = raw.read(&SWEEP_INTERVAL, parse_sweep_interval);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
@@ -333,6 +348,7 @@ impl Config {
                 jitter_percent: jitter_percent.expect(given),
             },
             miss_life: miss_life.expect(given),
+            sweep_interval: sweep_interval.expect(given),
             value_bytes_max,
             rate_limit: rate_limit.expect(given),
         };
@@ -411,6 +427,14 @@ fn parse_scope(text: &str) -> Option<Scope> {
 fn parse_share(text: &str) -> Option<u32> {
     let percent = text.strip_suffix('%')?.parse().ok()?;
     (percent <= JITTER_PERCENT_MAX).then_some(percent)
+}
+
+fn parse_sweep_interval(text: &str) -> Option<Option<Duration>> {
+    if text == "off" {
+        return Some(None);
+    }
+    let interval = parse_duration(text).filter(|interval| *interval >= SWEEP_INTERVAL_MIN)?;
+    Some(Some(interval))
 }
 
 /// An entry's life has the same limit wherever it comes from.
@@ -540,6 +564,7 @@ mod tests {
             ("S3_TIMEOUT", "0s"),
             ("TTL_SCOPE", "everywhere"),
             ("TTL_JITTER", "91%"),
+            ("SWEEP_INTERVAL", "59s"),
             ("NEGATIVE_TTL", "soon"),
             ("MAX_VALUE_BYTES", "2GiB"),
             ("RATE_LIMIT", "0"),

@@ -19,6 +19,7 @@ pub mod store;
 
 mod membership;
 mod s3_metrics;
+mod sweeper;
 mod watch;
 
 use std::net::SocketAddr;
@@ -46,13 +47,14 @@ use self::store::Store;
 use self::store::disk::{self, DiskStore};
 use self::store::memory::MemoryStore;
 use self::store::s3::S3Store;
+use self::sweeper::{SweepMetrics, Sweeper};
 use self::watch::Watch;
 
 /// How long calls in flight have to finish when the node stops.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Between two sweeps of the memory tier for entries whose time has passed.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+const MEMORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Entries that one hold of the memory tier's lock may look at: tens of microseconds.
 const SWEEP_STEP_ENTRIES: usize = 512;
@@ -173,6 +175,22 @@ impl Node {
             .tasks
             .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
         upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
+        upkeep.tasks.spawn(sweeper::remove_what_reads_met(
+            s3.expired_keys(),
+            operation.clone(),
+            upkeep.stop.clone(),
+        ));
+        let sweep_metrics = SweepMetrics::new(&metrics);
+        if let Some(interval) = config.sweep_interval {
+            let sweeper = Sweeper {
+                s3: Arc::clone(&s3),
+                operation: operation.clone(),
+                interval,
+                metrics: sweep_metrics,
+                clock: clock.clone(),
+            };
+            upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
+        }
         Ok(Self {
             grpc,
             admin,
@@ -307,7 +325,7 @@ impl disk::Observer for DiskMetrics {
 /// Frees what has expired in memory without being read, a share of it at a time.
 async fn sweep(memory: Arc<MemoryStore>, stop: CancellationToken) {
     while stop
-        .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
+        .run_until_cancelled(tokio::time::sleep(MEMORY_SWEEP_INTERVAL))
         .await
         .is_some()
     {

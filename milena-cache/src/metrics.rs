@@ -41,6 +41,8 @@ pub struct Metrics {
     pub misses: IntCounter,
     /// Those of them that were answered from memory.
     pub negative_hits: IntCounter,
+    /// Copies that S3 was asked about.
+    pub revalidations: RevalidationMetrics,
     /// Routers that know of this node.
     pub joined_routers: IntGauge,
     /// What only the disk tier has.
@@ -68,6 +70,38 @@ pub struct TierMetrics {
     damaged: IntCounter,
     bytes: IntGauge,
     entries: IntGauge,
+}
+
+/// Copies that may have been out of date, by what S3 said of them.
+#[derive(Clone, Debug)]
+pub struct RevalidationMetrics {
+    /// S3 has the same.
+    pub unchanged: IntCounter,
+    /// S3 has another value.
+    pub changed: IntCounter,
+    /// S3 has nothing.
+    pub gone: IntCounter,
+    /// S3 did not say.
+    pub failed: IntCounter,
+}
+
+impl RevalidationMetrics {
+    fn new(registry: &Registry) -> Self {
+        let all = counters(
+            registry,
+            "milena_revalidations_total",
+            "Copies that may have been out of date, by what S3 said of them",
+            &["result"],
+        );
+        let [unchanged, changed, gone, failed] = ["unchanged", "changed", "gone", "failed"]
+            .map(|result| all.with_label_values(&[result]));
+        Self {
+            unchanged,
+            changed,
+            gone,
+            failed,
+        }
+    }
 }
 
 /// The metrics that only the disk tier has.
@@ -162,6 +196,7 @@ impl Metrics {
             durations: OPS.map(|op| tiers.durations.with_label_values(&[op, ALL_TIERS])),
             misses: registered(&registry, misses),
             negative_hits: registered(&registry, negative_hits),
+            revalidations: RevalidationMetrics::new(&registry),
             joined_routers: registered(&registry, joined),
             disk: DiskMetrics::new(&registry),
             tiers,
@@ -333,6 +368,7 @@ mod tests {
             "milena_cache_hits_total{tier=\"s3\"} 0",
             "milena_cache_misses_total 0",
             "milena_cache_negative_hits_total 0",
+            "milena_revalidations_total{result=\"unchanged\"} 0",
             "milena_operation_duration_seconds_count{op=\"put\",tier=\"all\"} 0",
             "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"memory\",le=\"0.00005\"} 0",
             "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"s3\",le=\"10\"} 0",

@@ -59,6 +59,7 @@ impl NodeSetup {
             lives: Lives::of_copies(Duration::from_secs(3_600)),
             // What a test puts into S3 behind the node is seen at once.
             miss_life: Duration::ZERO,
+            sweep_interval: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,
             rate_limit: None,
         };

@@ -6,6 +6,7 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 
 use super::key_lock::{KeyHandle, Stamp};
+use super::revalidate::Doubtful;
 use super::{Operation, Shared, Tier};
 use crate::error::{Cause, Error, Result};
 use crate::metrics::Op;
@@ -32,6 +33,7 @@ impl Operation {
         let deadline = self.0.durable_deadline(caller);
         if let Some(fastest) = self.0.copies.first()
             && let Ok(Some(entry)) = self.0.ask(fastest, key, deadline).await
+            && !entry.needs_revalidation
         {
             return Ok(Some(entry));
         }
@@ -63,21 +65,35 @@ impl Shared {
     /// to no single caller's deadline.
     async fn load(&self, handle: &KeyHandle, seen: Stamp) -> Result<Option<Entry>> {
         let deadline = self.durable_deadline(None);
+        let mut doubtful = None;
         // The fastest too: what an earlier load has just put there is not fetched again.
         for (depth, tier) in self.copies.iter().enumerate() {
             // A local tier that fails is served around.
-            if let Ok(Some(copy)) = self.ask(tier, handle.key(), deadline).await {
-                self.promote(handle, seen, &copy, &self.copies[..depth])
-                    .await;
-                return Ok(Some(copy));
+            let Ok(Some(copy)) = self.ask(tier, handle.key(), deadline).await else {
+                continue;
+            };
+            if copy.needs_revalidation {
+                doubtful = Some(Doubtful { tier, copy });
+                break;
             }
+            self.promote(handle, seen, &copy, &self.copies[..depth])
+                .await;
+            return Ok(Some(copy));
         }
         // The life of a copy, and of a miss, is counted from before S3 was asked: from then on what is there may
         // change.
         let asked_at = self.clock.now();
         let fresh_until = Some(self.limits.lives.fresh_until(asked_at, &self.clock));
-        let Some(entry) = self.ask(&self.durable, handle.key(), deadline).await? else {
+        let found = match &doubtful {
+            None => self.ask(&self.durable, handle.key(), deadline).await?,
+            Some(doubtful) => self.revalidate(handle.key(), doubtful, deadline).await?,
+        };
+        let Some(entry) = found else {
             if let Some(_filling) = handle.fill(seen) {
+                if doubtful.is_some() {
+                    // What cannot be dropped goes on being doubtful.
+                    let _ = self.forget(handle.key()).await;
+                }
                 self.misses.remember(handle.key(), asked_at);
             }
             return Ok(None);
@@ -94,7 +110,7 @@ impl Shared {
         let found = self
             .timed(Op::Get, tier, tier.store.get(key, deadline))
             .await?;
-        if found.is_some() {
+        if found.as_ref().is_some_and(|it| !it.needs_revalidation) {
             tier.metrics.hits.inc();
         }
         Ok(found)

@@ -13,11 +13,13 @@
 //! Knows stores only as [`Store`]; knows no wire, no paths, no S3.
 
 mod delete;
+mod expire;
 mod get;
 mod key_lock;
 mod life;
 mod misses;
 mod put;
+mod revalidate;
 mod single_flight;
 #[cfg(test)]
 mod tests;

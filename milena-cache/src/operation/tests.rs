@@ -13,8 +13,10 @@ use super::*;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::{StoreStats, Version};
 
+mod expire;
 mod lives;
 mod misses;
+mod revalidation;
 
 /// Where a call of the durable store may be held.
 #[derive(Default)]
@@ -71,6 +73,10 @@ struct Durable {
     before_put: Gate,
     after_put: Gate,
     outcome_unknown: Mutex<bool>,
+    /// The value whose life has ended.
+    expired: Mutex<Option<Bytes>>,
+    /// Between the judgement that it has, and the removal.
+    before_removal: Gate,
 }
 
 #[async_trait]
@@ -104,6 +110,17 @@ impl Store for Durable {
         } else {
             Ok(())
         }
+    }
+
+    async fn remove_expired(&self, key: &EntryKey, deadline: Deadline) -> Result<bool> {
+        let expired = self.expired.lock().clone();
+        if expired.is_none() || self.values.lock().get(key) != expired.as_ref() {
+            return Ok(false);
+        }
+        tokio::time::timeout_at(deadline.instant(), self.before_removal.pass())
+            .await
+            .map_err(|_| Error::S3Error(Cause::new("timed out")))?;
+        Ok(self.values.lock().remove(key).is_some())
     }
 
     async fn check(&self, _: Deadline) -> Result<()> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use milena_cluster::key::{EntryKey, KEY_BYTES_MAX};
 use milena_server::clock::{Clock, Deadline};
 
-use super::{Entry, Store, Version};
+use super::{Entry, Revalidated, Store, Version};
 
 /// What a backend leaves to others; the suite then does not ask for it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +48,7 @@ pub async fn run(subject: &Subject) {
     subject.freshness_is_kept_and_obeyed().await;
     subject.overwrite_takes_the_new_expiry().await;
     subject.versions_travel().await;
+    subject.a_copy_of_the_value_is_told_from_others().await;
     subject.keys_are_independent_under_concurrency().await;
     subject.check_and_stats_answer().await;
 }
@@ -232,6 +233,31 @@ impl Subject {
             found.version, known_as,
             "a get gives the version that the put gave"
         );
+    }
+
+    async fn a_copy_of_the_value_is_told_from_others(&self) {
+        let (key, deadline) = (
+            key("copied elsewhere"),
+            self.clock.deadline_in(Duration::from_secs(30)),
+        );
+        let of = async |version: &Version| {
+            let answer = self.store.get_if_changed(&key, version, deadline).await;
+            answer.expect("get if changed")
+        };
+        let value = Entry::new(Bytes::from_static(b"first"));
+        self.put(&key, value).await;
+        let first = self.get(&key).await.expect("it was put").version;
+        if self.traits.gives_versions {
+            assert_eq!(of(&first).await, Revalidated::Unchanged);
+        }
+        self.put(&key, Entry::new(Bytes::from_static(b"second")))
+            .await;
+        let second = self.get(&key).await;
+        assert_eq!(of(&first).await, Revalidated::Changed(second.clone()));
+        let unknown = Version::default();
+        assert_eq!(of(&unknown).await, Revalidated::Changed(second));
+        self.delete(&key).await;
+        assert_eq!(of(&first).await, Revalidated::Changed(None));
     }
 
     async fn keys_are_independent_under_concurrency(&self) {

@@ -28,6 +28,9 @@ pub struct Entry {
     pub fresh_until: Option<UnixMillis>,
     /// What the durable tier called this very value.
     pub version: Version,
+    /// It may be out of date, so the durable tier has to be asked whether this is still its version. Said by a
+    /// store of what it gives; of no meaning in what it is given.
+    pub needs_revalidation: bool,
 }
 
 impl Entry {
@@ -39,6 +42,7 @@ impl Entry {
             expires_at: None,
             fresh_until: None,
             version: Version::default(),
+            needs_revalidation: false,
         }
     }
 
@@ -77,11 +81,26 @@ impl Version {
         }
     }
 
+    /// Whether it names anything.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Its bytes; empty when it is not known.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// What a store holds of a key, for somebody who has a copy of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revalidated {
+    /// The copy's version is the store's.
+    Unchanged,
+    /// It is not: this is what the store holds.
+    Changed(Option<Entry>),
 }
 
 /// What a store holds and what it let go, since it was opened.
@@ -119,6 +138,20 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot tell. A local tier that fails so is served around.
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>>;
 
+    /// As [`Store::get`] for one that has a copy of this version, so that its value need not be sent if it is
+    /// the store's own. A store that gives no versions is simply asked.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    async fn get_if_changed(
+        &self,
+        key: &EntryKey,
+        _version: &Version,
+        deadline: Deadline,
+    ) -> Result<Revalidated> {
+        Ok(Revalidated::Changed(self.get(key, deadline).await?))
+    }
+
     /// Makes `entry` the value of `key` and gives the version by which this store knows it: its own
     /// if it gives versions, else the entry's.
     ///
@@ -131,6 +164,15 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When it is not known that no older value will be served.
     async fn delete(&self, key: &EntryKey, deadline: Deadline) -> Result<()>;
+
+    /// Removes what `key` holds if its own life has ended, and says whether it did; what was put meanwhile
+    /// stays. A store that reclaims what has expired by itself leaves this as it is.
+    ///
+    /// # Errors
+    /// When it is not known to have happened.
+    async fn remove_expired(&self, _key: &EntryKey, _deadline: Deadline) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Whether the store can serve now, found out as cheaply as it can be.
     ///

@@ -18,23 +18,30 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline, UnixMillis};
 
 pub use self::client::{S3Config, S3Credentials};
+use self::expired::Expired;
 use self::failure::Failure;
+pub use self::lease::{Lease, LeaseAnswer};
 use self::object_key::{ObjectKey, object_key};
 use self::observer::{Observer, Outcome, Request};
 use self::requests::{Attempt, Done, ProbeRequest, Requests};
+pub use self::sweep::{Examined, Sweep};
 use self::time_limits::TimeLimits;
-use super::{Entry, Store, StoreStats, Version};
+use super::{Entry, Revalidated, Store, StoreStats, Version};
 use crate::error::{Error, Result};
 
 mod attempt;
 mod breaker;
 mod budget;
 mod client;
+mod expired;
 mod failure;
+mod lease;
 mod limiter;
 pub mod object_key;
+mod objects;
 pub mod observer;
 mod requests;
+mod sweep;
 mod time_limits;
 
 /// The object that is asked for to see whether S3 answers. No bucket's name begins so, so no entry is there.
@@ -64,6 +71,7 @@ pub struct S3Store {
     requests: Arc<Requests>,
     clock: Clock,
     observer: Arc<dyn Observer>,
+    expired: Expired,
 }
 
 impl S3Store {
@@ -84,6 +92,7 @@ impl S3Store {
             limits,
             clock,
             observer,
+            expired: Expired::new(),
         }
     }
 
@@ -96,19 +105,24 @@ impl S3Store {
         object_key(&self.config.prefix, key)
     }
 
-    async fn fetch(&self, key: &EntryKey, object: &ObjectKey) -> Attempt<Option<Entry>> {
+    /// What the object holds. With the ETag of a copy, its value is sent only if it is another one.
+    async fn fetch(
+        &self,
+        key: &EntryKey,
+        object: &ObjectKey,
+        copy: Option<&str>,
+    ) -> Attempt<Option<Entry>> {
         let request = self
             .client
             .get_object()
             .bucket(&self.config.bucket)
-            .key(&object.name);
+            .key(&object.name)
+            .set_if_none_match(copy.map(|e_tag| format!("\"{e_tag}\"")));
         let Some(found) = attempt::answer("GET", self.limits.first_byte, request.send()).await?
         else {
             return Ok(Done::new(Outcome::NotFound, None));
         };
-        let expires_at = meta_of(&found, meta::EXPIRES_MS)
-            .and_then(|ms| ms.parse().ok())
-            .map(UnixMillis);
+        let expires_at = expiry_of(found.metadata());
         if object.is_hashed
             && meta_of(&found, meta::KEY).is_some_and(|given| given != BASE64.encode(key.key()))
         {
@@ -116,14 +130,14 @@ impl S3Store {
             return Err(Failure::new(Outcome::Unusable, text));
         }
         if expires_at.is_some_and(|end| end <= self.clock.now()) {
+            self.expired.tell(key);
             return Ok(Done::new(Outcome::Ok, None));
         }
         let version = version_of(found.e_tag());
         let entry = Entry {
-            value: self.read_body(found).await?,
             expires_at,
-            fresh_until: None,
             version,
+            ..Entry::new(self.read_body(found).await?)
         };
         let bytes = entry.value.len();
         Ok(Done::new(Outcome::Ok, Some(entry)).with_body(bytes))
@@ -281,7 +295,27 @@ fn probe_request(client: &Client, config: &S3Config, limits: TimeLimits) -> Prob
 impl Store for S3Store {
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
         let (object, deadline) = (self.object_key(key), self.requests.deadline(deadline));
-        let get = || self.fetch(key, &object);
+        let get = || self.fetch(key, &object, None);
+        Ok(self.requests.run(Request::Get, deadline, get).await?)
+    }
+
+    async fn get_if_changed(
+        &self,
+        key: &EntryKey,
+        version: &Version,
+        deadline: Deadline,
+    ) -> Result<Revalidated> {
+        let (object, deadline) = (self.object_key(key), self.requests.deadline(deadline));
+        let e_tag = std::str::from_utf8(version.as_bytes());
+        let e_tag = e_tag.ok().filter(|e_tag| !e_tag.is_empty());
+        let get = || async {
+            match self.fetch(key, &object, e_tag).await {
+                Err(failure) if failure.outcome == Outcome::NotModified => {
+                    Ok(Done::new(Outcome::NotModified, Revalidated::Unchanged))
+                }
+                other => other.map(|done| done.map(Revalidated::Changed)),
+            }
+        };
         Ok(self.requests.run(Request::Get, deadline, get).await?)
     }
 
@@ -296,6 +330,11 @@ impl Store for S3Store {
         Ok(self.requests.run(Request::Delete, deadline, delete).await?)
     }
 
+    async fn remove_expired(&self, key: &EntryKey, deadline: Deadline) -> Result<bool> {
+        let (object, deadline) = (self.object_key(key), self.requests.deadline(deadline));
+        self.remove_if_expired(&object.name, deadline).await
+    }
+
     async fn check(&self, deadline: Deadline) -> Result<()> {
         let deadline = self.requests.deadline(deadline);
         Ok(self.requests.check(deadline).await?)
@@ -303,7 +342,10 @@ impl Store for S3Store {
 
     fn stats(&self) -> StoreStats {
         // What is in S3 is S3's to count.
-        StoreStats::default()
+        StoreStats {
+            expired: self.expired.removed(),
+            ..StoreStats::default()
+        }
     }
 }
 
@@ -313,6 +355,12 @@ fn outcome_of<T>(answer: &Option<T>) -> Outcome {
     } else {
         Outcome::NotFound
     }
+}
+
+/// When the life of an object ends that has this metadata; `None`: never.
+fn expiry_of(metadata: Option<&HashMap<String, String>>) -> Option<UnixMillis> {
+    let text = metadata?.get(meta::EXPIRES_MS)?;
+    text.parse().ok().map(UnixMillis)
 }
 
 fn meta_of<'a>(object: &'a GetObjectOutput, name: &str) -> Option<&'a str> {

@@ -19,6 +19,11 @@ use milena_s3::{Action, Failure, Operation, StatusCode};
 use milena_server::clock::{Clock, Deadline, UnixMillis};
 use milena_testing::s3::{REGION, TestS3};
 
+use crate::s3_expiry::{
+    a_lease_is_one_holders_until_its_end, a_read_of_what_has_expired_is_told,
+    a_sweep_removes_entries_that_have_expired_and_leaves_all_else,
+    what_has_expired_is_removed_and_nothing_else_is,
+};
 use crate::support::Objects;
 
 /// Where moto listens: `http://host:port`.
@@ -28,20 +33,20 @@ const MOTO_URL: &str = "MILENA_TEST_MOTO_URL";
 const REQUIRE_MOTO: &str = "MILENA_REQUIRE_MOTO";
 
 /// When the tests' clock begins.
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// A store over one S3 bucket, and what it needs.
-struct Fixture {
+pub(crate) struct Fixture {
     config: S3Config,
-    clock: Clock,
-    store: Arc<S3Store>,
-    objects: Objects,
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<S3Store>,
+    pub(crate) objects: Objects,
     /// Our own endpoint, if that is the one.
-    s3: Option<TestS3>,
+    pub(crate) s3: Option<TestS3>,
 }
 
 impl Fixture {
-    async fn embedded() -> Self {
+    pub(crate) async fn embedded() -> Self {
         let s3 = TestS3::start().await;
         Self::new(s3.config(), Some(s3)).await
     }
@@ -98,15 +103,15 @@ impl Fixture {
         S3Store::new(config, self.clock.clone()).await
     }
 
-    fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         self.clock.deadline_in(self.config.timeout)
     }
 
-    async fn get(&self, key: &EntryKey) -> Result<Option<Entry>, Error> {
+    pub(crate) async fn get(&self, key: &EntryKey) -> Result<Option<Entry>, Error> {
         self.store.get(key, self.deadline()).await
     }
 
-    async fn put(&self, key: &EntryKey, entry: Entry) {
+    pub(crate) async fn put(&self, key: &EntryKey, entry: Entry) {
         self.store.put(key, entry, self.deadline()).await.unwrap();
     }
 
@@ -152,13 +157,17 @@ on_both! {
     an_absent_bucket_is_an_error_and_not_a_miss_of_it
     a_prefix_keeps_entries_apart_from_all_else_in_it
     a_value_of_the_greatest_size_comes_back_whole_from_it
+    what_has_expired_is_removed_and_nothing_else_is
+    a_read_of_what_has_expired_is_told
+    a_sweep_removes_entries_that_have_expired_and_leaves_all_else
+    a_lease_is_one_holders_until_its_end
 }
 
-fn key(text: &str) -> EntryKey {
+pub(crate) fn key(text: &str) -> EntryKey {
     EntryKey::new("b", text.as_bytes()).unwrap()
 }
 
-fn entry(text: &'static str) -> Entry {
+pub(crate) fn entry(text: &'static str) -> Entry {
     Entry::new(Bytes::from(text))
 }
 

@@ -146,6 +146,7 @@ impl Cluster {
             },
             lives: Lives::of_copies(COPY_LIFE),
             miss_life: MISS_LIFE,
+            sweep_interval: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,
             rate_limit: None,
         }

@@ -8,7 +8,8 @@ const MIB: u64 = 1 << 20;
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskSync {
-    /// Once the operating system has it: survives `kill -9`. After a power loss the store is emptied.
+    /// Once the operating system has it: survives `kill -9`. After a power loss what is left has to be
+    /// [revalidated](crate::store::Entry::needs_revalidation).
     #[default]
     Os,
     /// Once the medium has it: survives power loss.

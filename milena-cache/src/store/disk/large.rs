@@ -37,6 +37,8 @@ pub struct ValueMetadata {
     pub fresh_until: Option<UnixMillis>,
     /// As [`Entry::version`].
     pub version: Version,
+    /// As [`Entry::needs_revalidation`].
+    pub needs_revalidation: bool,
 }
 
 impl ValueMetadata {
@@ -46,6 +48,7 @@ impl ValueMetadata {
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
             version: self.version,
+            needs_revalidation: self.needs_revalidation,
         }
     }
 
@@ -55,6 +58,7 @@ impl ValueMetadata {
             expires_at: entry.expires_at,
             fresh_until: entry.fresh_until,
             version: entry.version.clone(),
+            needs_revalidation: entry.needs_revalidation,
         }
     }
 }

@@ -48,6 +48,17 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
         site.files.remove(name)?;
     }
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
+    let is_unsynced = power_was_lost && manifest.sync == DiskSync::Os;
+    let unverified_below = if is_unsynced {
+        tracing::warn!(
+            "the disk store was not closed and the machine has been started anew since, so that its newest records \
+             may be lost; what is left has to be revalidated before its first use"
+        );
+        manifest.next_segment
+    } else {
+        manifest.unverified_below
+    };
+    site.shared.set_unverified_below(unverified_below);
     if site.is_durable() && !manifest.closed && manifest.sync == DiskSync::Os {
         sync_all(&site, &found)?;
     }
@@ -56,7 +67,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     let oldest_first = manifest.segments.into_iter();
     let oldest_first = oldest_first.skip_while(|(id, _)| !segments.contains_key(id));
     let sealed: BTreeMap<_, _> = oldest_first
-        .map(|(id, end)| (id, unread(segments.get(&id), end, &site)))
+        .map(|(id, end)| (id, unread(segments.get(&id), end, id, &site)))
         .collect();
     let newest_first: VecDeque<_> = sealed.keys().rev().copied().collect();
     let mut log = Log::new(site, manifest.store_id, manifest.next_segment, sealed);
@@ -69,7 +80,12 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     let mut recovery = Recovery::new(newest_first, power_was_lost);
     recovery.find_dirty(&mut log)?;
     let Site { files, config, .. } = &log.site;
-    let left = config.max_bytes.saturating_sub(log.bytes_with(0, 0));
+    // Not what may hold records of segments that the manifest has never heard of: their ids are given again.
+    let left = if is_unsynced {
+        0
+    } else {
+        config.max_bytes.saturating_sub(log.bytes_with(0, 0))
+    };
     log.spares = Spares::adopt(files.as_ref(), &found, config.segment_bytes, left)?;
     log.keep_to_limit()?;
     say_open_in_any_case(&mut log)?;
@@ -112,7 +128,7 @@ fn say_open_in_any_case(log: &mut Log) -> io::Result<()> {
 }
 
 /// A segment of which only the size is known, and where it ends if the manifest says so.
-fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
+fn unread(file_bytes: Option<&u64>, end: Option<u32>, id: SegmentId, site: &Site) -> Sealed {
     let file_bytes = file_bytes.copied().unwrap_or(0);
     let with_footer_to_come = file_bytes.max(site.config.segment_bytes.into());
     Sealed {
@@ -121,7 +137,7 @@ fn unread(file_bytes: Option<&u64>, end: Option<u32>, site: &Site) -> Sealed {
         } else {
             with_footer_to_come
         },
-        has_failed: false,
+        has_failed: site.shared.is_unverified(id),
         end,
         live_bytes: 0,
         carried_bytes: 0,
@@ -158,6 +174,7 @@ fn is_of_log(name: &str) -> bool {
 /// A store with nothing in it, whatever was there.
 pub(super) fn start_empty(site: Site) -> io::Result<Log> {
     remove_all(&site)?;
+    site.shared.set_unverified_below(SegmentId(0));
     let store_id = site.clock.random_u64();
     let mut log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
     log.say_open()?;
@@ -183,7 +200,7 @@ pub(super) fn remove_all(site: &Site) -> io::Result<()> {
     Ok(())
 }
 
-/// The manifest, if what it lists may be served; else why not.
+/// The manifest, if it can be believed; else why not.
 fn readable_manifest(site: &Site) -> io::Result<Result<Manifest, &'static str>> {
     let contents = match site.files.contents(manifest::NAME) {
         Ok(contents) => contents,
@@ -192,17 +209,5 @@ fn readable_manifest(site: &Site) -> io::Result<Result<Manifest, &'static str>> 
         }
         Err(error) => return Err(error),
     };
-    let Some(manifest) = Manifest::parse(&contents) else {
-        return Ok(Err("its manifest is damaged or of another version"));
-    };
-    if !manifest.closed
-        && manifest.sync == DiskSync::Os
-        && !manifest.is_of_boot(&site.config.boot_id)
-    {
-        return Ok(Err(
-            "it was not closed and the machine has been started anew since, \
-             so that its newest records may be lost",
-        ));
-    }
-    Ok(Ok(manifest))
+    Ok(Manifest::parse(&contents).ok_or("its manifest is damaged or of another version"))
 }

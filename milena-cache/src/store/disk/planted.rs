@@ -14,6 +14,8 @@ pub(super) enum Bug {
     CarriesWhatWasReplaced,
     /// Rule 4 is off: a record is needed only as long as it lives itself.
     ForgetsWhatItHides,
+    /// What may be out of date after a power loss is served like anything else.
+    TrustsWhatPowerLossLeft,
     /// A value's checksum is not looked at.
     SkipsChecksum,
     /// What is acknowledged is not written yet, and never will be.

@@ -297,6 +297,7 @@ impl Head {
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
             version: Version::new(record.slice(self.version_start()..value_start)),
+            needs_revalidation: false,
         }
     }
 
@@ -362,6 +363,7 @@ mod tests {
             expires_at: Some(UnixMillis(0)),
             fresh_until: Some(UnixMillis(u64::MAX)),
             version: Version::new(Bytes::from_static(b"etag")),
+            needs_revalidation: false,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Runs on the writer thread between writes. Because the newest records come first, what the index
 //! points at is the newest at every moment. Where the log cannot be followed, that segment and
-//! everything older is dropped: what was lost might have superseded any of it.
+//! everything older is dropped: what was lost might have superseded any of it. What is unverified is not
+//! trusted anyway, so there only what cannot be read is dropped.
 
 use std::collections::VecDeque;
 use std::io;
@@ -154,10 +155,8 @@ impl Recovery {
             Err(Unreadable::NotNow(error)) => self.pause(id, &error),
             Err(Unreadable::Damaged(why)) => match drop_with_all_older(log, id, &why) {
                 Err(error) if is_lack_of_descriptors(&error) => self.pause(id, &error),
-                dropped => {
-                    dropped?;
-                    self.newest_first.clear();
-                }
+                // Of what has been dropped for it, nothing is read.
+                dropped => dropped?,
             },
         }
         Ok(false)
@@ -171,6 +170,11 @@ impl Recovery {
         let mut listed = Vec::new();
         let mut newest = Vec::new();
         for id in self.newest_first.clone() {
+            if log.site.shared.is_unverified(id) {
+                // What was dirty there may have been uploaded, or written again, since.
+                log.dirty_listed = Some(id);
+                break;
+            }
             match self.read(log, id) {
                 Ok(mut read) => {
                     if let Some(dirty) = read.contents.dirty.take() {
@@ -187,7 +191,6 @@ impl Recovery {
                 Err(Unreadable::NotNow(error)) => return Err(error),
                 Err(Unreadable::Damaged(why)) => {
                     drop_with_all_older(log, id, &why)?;
-                    self.newest_first.retain(|kept| *kept > id);
                     break;
                 }
             }
@@ -209,25 +212,27 @@ impl Recovery {
 
     /// Finds out what the segment holds; if that cannot be known for certain, why.
     fn read(&self, log: &Log, id: SegmentId) -> Result<Read, Unreadable> {
-        let sealed = log.sealed.get(&id).expect("the caller has checked");
+        let is_unverified = log.site.shared.is_unverified(id);
+        let listed_end = log.sealed.get(&id).and_then(|sealed| sealed.end);
         let damaged = |why: &str| Err(Unreadable::Damaged(why.to_owned()));
         let segment = Segment::open(log.site.files.as_ref(), log.store_id, id)?;
         let scan_all = |limit| scan::records(&segment, limit, log.site.key_hash);
         let file_bytes = segment.file.bytes()?;
-        if let Some(end) = sealed.end {
-            if file_bytes < u64::from(end) {
+        if let Some(end) = listed_end {
+            if file_bytes < u64::from(end) && !is_unverified {
                 return damaged("it has been cut short");
             }
             if let Some(contents) = segment.footer(end) {
                 return Ok(Read::new(segment, contents, end));
             }
         }
-        let found = scan_all(sealed.end.map_or(file_bytes, u64::from))?;
-        match sealed.end {
+        let trusted_end = listed_end.filter(|_| !is_unverified);
+        let found = scan_all(trusted_end.map_or(file_bytes, u64::from))?;
+        match trusted_end {
             Some(end) if found.end != end => {
                 return damaged("a record is damaged, and so is the footer");
             }
-            None if !found.ends_as_a_crash_ends_it && !self.power_was_lost => {
+            None if !found.ends_as_a_crash_ends_it && !self.power_was_lost && !is_unverified => {
                 return damaged("a record is damaged, and there is no footer");
             }
             _ => {}
@@ -253,12 +258,15 @@ impl Log {
         let id = read.segment.id;
         let file_bytes = read.segment.file.bytes()?;
         let sealed = self.sealed.get_mut(&id).expect("the caller has checked");
-        if sealed.end.is_none() {
+        if sealed.end != Some(read.end) {
             sealed.end = Some(read.end);
             let dirty = read.contents.dirty.as_ref().map_or(0, Vec::len);
             let with_footer = u64::from(read.end) + read.contents.footer_bytes(0, 0, dirty);
             // Up to now what a segment may take was counted; this one may have been made with more.
-            if with_footer <= sealed.file_bytes {
+            let has_room = with_footer <= sealed.file_bytes;
+            sealed.file_bytes = file_bytes;
+            if has_room {
+                sealed.file_bytes = file_bytes.max(with_footer);
                 let durable = self.site.is_durable();
                 match write_footer(&read.segment, read.end, &read.contents, durable) {
                     Ok(()) if read.contents.dirty.is_some() => {
@@ -270,7 +278,6 @@ impl Log {
                     }
                 }
             }
-            sealed.file_bytes = file_bytes.max(with_footer);
         }
         sealed.lives = Some(Lives::of(&read.contents));
         self.values.claim_all(id, &read.contents);
@@ -279,14 +286,19 @@ impl Log {
     }
 }
 
+/// One that is unverified takes none with it: these are unverified too.
 fn drop_with_all_older(log: &mut Log, id: SegmentId, why: &str) -> io::Result<()> {
-    let dropped: Vec<_> = log.sealed.range(..=id).map(|(id, _)| *id).collect();
+    let dropped: Vec<_> = if log.site.shared.is_unverified(id) {
+        vec![id]
+    } else {
+        log.sealed.range(..=id).map(|(id, _)| *id).collect()
+    };
     log.unlist(&dropped)?;
     tracing::warn!(
         segment = id.0,
         why,
         segments_dropped = dropped.len(),
-        "the disk store cannot follow its log beyond a segment; it drops it and all older ones"
+        "the disk store cannot read a segment; it drops it, and all older ones that it may have superseded"
     );
     Counters::add(&log.site.shared.counters.damaged, 1);
     log.remove_unlisted(&dropped, Reason::Distrusted)

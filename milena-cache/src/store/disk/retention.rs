@@ -120,6 +120,7 @@ impl Log {
             store_id: self.store_id,
             next_segment: self.next_segment,
             boot_id: self.site.config.boot_id.clone(),
+            unverified_below: self.site.shared.unverified_below(),
             segments: sealed.chain(active).collect(),
         };
         self.site.files.replace(

@@ -13,7 +13,8 @@ use super::segment::Segment;
 /// A segment that is no longer written.
 pub(super) struct Sealed {
     pub(super) file_bytes: u64,
-    /// A write or sync of it failed: nothing is to be written into it again.
+    /// A write or sync of it failed, or the machine stopped before it was synced: nothing is to be written into
+    /// its file again.
     pub(super) has_failed: bool,
     /// Where its records end; `None` as long as it has not been scanned.
     pub(super) end: Option<u32>,

@@ -3,7 +3,7 @@
 //! Knows nothing of how the log is written. A lookup may block on the file system, unless it is told not to.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::dirty::DirtyRecords;
 use super::files::Files;
+use super::format::SegmentId;
 use super::index::{Candidate, Index, Location};
 use super::planted::{Bug, Planted};
 use super::record::{Head, Kind, Name};
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) planted: Planted,
     /// Where value files are.
     pub(super) files: Arc<dyn Files>,
+    /// See [`Shared::is_unverified`].
+    unverified_below: AtomicU32,
     /// Whether the whole log has been read since the store was opened.
     pub(super) recovered: watch::Sender<bool>,
     /// What keeps the store from doing all it should, if something does.
@@ -73,6 +76,7 @@ impl Shared {
             index: Index::new(),
             segments: Segments::default(),
             counters: Counters::default(),
+            unverified_below: AtomicU32::new(0),
             recovered: watch::Sender::new(false),
             trouble: Mutex::new(None),
         }
@@ -151,10 +155,14 @@ impl Shared {
             } else {
                 head.entry(&record)
             };
-            let Some(entry) = entry else {
+            let Some(mut entry) = entry else {
                 self.retire_damaged(&segment, hash, candidate, "a value");
                 return Ok(None);
             };
+            entry.needs_revalidation = self.is_unverified(segment.id);
+            if entry.needs_revalidation && !entry.version.is_known() {
+                return Ok(None);
+            }
             if entry.is_live(now) {
                 if !candidate.is_hot {
                     self.index.mark_hot(hash, candidate.location);
@@ -172,6 +180,21 @@ impl Shared {
             return Ok(None);
         }
         Ok(None)
+    }
+
+    /// Whether the records of this segment may be out of date, because newer ones were lost.
+    pub(super) fn is_unverified(&self, segment: SegmentId) -> bool {
+        segment < self.unverified_below() && !self.planted.has(Bug::TrustsWhatPowerLossLeft)
+    }
+
+    /// The first segment whose records are certainly not out of date.
+    pub(super) fn unverified_below(&self) -> SegmentId {
+        SegmentId(self.unverified_below.load(Ordering::Relaxed))
+    }
+
+    /// To be said before anything of these segments can be found.
+    pub(super) fn set_unverified_below(&self, segment: SegmentId) {
+        self.unverified_below.store(segment.0, Ordering::Relaxed);
     }
 
     /// From now on the damaged record is a miss; it goes on hiding what is older.

@@ -20,6 +20,9 @@ use crate::error::Cause;
 /// S3's code for a key that has no object.
 const NO_SUCH_KEY: &str = "NoSuchKey";
 
+/// The S3 client's code for a 404 without a body.
+const NOT_FOUND: &str = "NotFound";
+
 /// Sends a request and awaits the head of its answer; `None`: there is no such object.
 pub(super) async fn answer<T, E>(
     verb: &str,
@@ -29,9 +32,33 @@ pub(super) async fn answer<T, E>(
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
+    answer_or(NO_SUCH_KEY, verb, limit, sending).await
+}
+
+/// As [`answer`], of a HEAD. Its answer has no body: a 404 may also mean that there is no such S3 bucket.
+pub(super) async fn answer_of_head<T, E>(
+    limit: Duration,
+    sending: impl Future<Output = Result<T, SdkError<E>>>,
+) -> Result<Option<T>, Failure>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    answer_or(NOT_FOUND, "HEAD", limit, sending).await
+}
+
+/// Sends a request; an answer with the code `absent` is `None`.
+async fn answer_or<T, E>(
+    absent: &str,
+    verb: &str,
+    limit: Duration,
+    sending: impl Future<Output = Result<T, SdkError<E>>>,
+) -> Result<Option<T>, Failure>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
     match tokio::time::timeout(limit, sending).await {
         Ok(Ok(answer)) => Ok(Some(answer)),
-        Ok(Err(error)) if error.code() == Some(NO_SUCH_KEY) => Ok(None),
+        Ok(Err(error)) if error.code() == Some(absent) => Ok(None),
         Ok(Err(error)) => Err(failure_of(verb, error)),
         Err(_) => Err(Failure::new(
             Outcome::Timeout,
@@ -154,6 +181,7 @@ fn outcome_of(status: u16, code: Option<&str>) -> Outcome {
             Outcome::SlowDown
         }
         (429, _) => Outcome::SlowDown,
+        (304, _) => Outcome::NotModified,
         (408, _) | (_, Some("RequestTimeout")) => Outcome::ServerError,
         (409 | 412, _) => Outcome::Conflict,
         (500.., _) => Outcome::ServerError,
@@ -191,6 +219,7 @@ mod tests {
             (403, Some("RequestTimeTooSkewed"), Outcome::Refused),
             (400, Some("ExpiredToken"), Outcome::Refused),
             (301, Some("PermanentRedirect"), Outcome::Refused),
+            (304, None, Outcome::NotModified),
             (404, Some("NoSuchBucket"), Outcome::Refused),
             (404, None, Outcome::Refused),
             (409, Some("OperationAborted"), Outcome::Conflict),

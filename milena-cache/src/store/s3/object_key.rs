@@ -22,6 +22,9 @@ const ESCAPE: char = '!';
 /// Stands between the readable part and the hash; the encoding never writes it.
 const HASH_MARK: &str = "!!";
 
+/// Hexadecimal digits of the hash.
+const HASH_CHARS: usize = 64;
+
 /// An object's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectKey {
@@ -57,6 +60,13 @@ pub fn entry_key(prefix: &str, name: &str) -> Option<EntryKey> {
     let (bucket, encoded) = name.strip_prefix(prefix)?.split_once('/')?;
     let key = EntryKey::new(bucket, &decode(encoded)?).ok()?;
     (object_key(prefix, &key).name == name).then_some(key)
+}
+
+/// Whether `name` ends as a hashed name does.
+pub(super) fn is_hashed_name(name: &str) -> bool {
+    name.rsplit_once(HASH_MARK).is_some_and(|(_, hash)| {
+        hash.len() == HASH_CHARS && hash.bytes().all(|c| c.is_ascii_hexdigit())
+    })
 }
 
 fn encode(key: &[u8]) -> String {

@@ -11,10 +11,12 @@ pub enum Request {
     Put,
     /// Delete an object.
     Delete,
-    /// Ask what a conflicting write left.
+    /// Ask what is known of an object.
     Head,
     /// See whether S3 answers.
     Probe,
+    /// List objects.
+    List,
 }
 
 /// How a request ended.
@@ -24,6 +26,8 @@ pub enum Outcome {
     Ok,
     /// There is no such object.
     NotFound,
+    /// The object is still the one that was named.
+    NotModified,
     /// 409 or 412: something else was or is at this object.
     Conflict,
     /// S3 asks for fewer requests.
@@ -66,7 +70,7 @@ pub enum BreakerState {
 
 impl Request {
     /// The names, in the order of the values.
-    pub const LABELS: [&str; 5] = ["get", "put", "delete", "head", "probe"];
+    pub const LABELS: [&str; 6] = ["get", "put", "delete", "head", "probe", "list"];
 
     /// Whether it changes what S3 holds.
     #[must_use]
@@ -77,9 +81,10 @@ impl Request {
 
 impl Outcome {
     /// The names, in the order of the values.
-    pub const LABELS: [&str; 11] = [
+    pub const LABELS: [&str; 12] = [
         "ok",
         "not_found",
+        "not_modified",
         "conflict",
         "slow_down",
         "refused",

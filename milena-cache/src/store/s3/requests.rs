@@ -59,6 +59,15 @@ impl<T> Done<T> {
         }
     }
 
+    /// The same answer, put otherwise.
+    pub(super) fn map<U>(self, put: impl FnOnce(T) -> U) -> Done<U> {
+        Done {
+            outcome: self.outcome,
+            value: put(self.value),
+            body_bytes: self.body_bytes,
+        }
+    }
+
     /// The same, of which one had a body.
     pub(super) fn with_body(self, body_bytes: usize) -> Self {
         Self { body_bytes, ..self }

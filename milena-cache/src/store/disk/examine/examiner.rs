@@ -13,6 +13,7 @@ use super::segment::{Listed, SegmentSummary};
 use super::{Examination, ManifestSummary};
 use crate::store::disk::config::DiskSync;
 use crate::store::disk::files::Files as _;
+use crate::store::disk::format::SegmentId;
 use crate::store::disk::manifest::{self, Manifest};
 use crate::store::disk::open::is_own;
 use crate::store::disk::segment::{file_name, id_of};
@@ -75,10 +76,12 @@ impl Examiner {
         if let Some(manifest) = self.read_manifest()? {
             let is_of_this_boot = manifest.is_of_boot(boot_id);
             let power_was_lost = !manifest.closed && !is_of_this_boot;
+            let mut unverified_below = manifest.unverified_below;
             if power_was_lost && manifest.sync == DiskSync::Os {
                 self.note(manifest::NAME, Fault::PowerLost);
+                unverified_below = manifest.next_segment;
             }
-            segments = self.examine_segments(&manifest, power_was_lost)?;
+            segments = self.examine_segments(&manifest, unverified_below, power_was_lost)?;
             self.note_orphans();
             summary = Some(ManifestSummary {
                 version: manifest::VERSION,
@@ -126,6 +129,7 @@ impl Examiner {
     fn examine_segments(
         &mut self,
         manifest: &Manifest,
+        unverified_below: SegmentId,
         power_was_lost: bool,
     ) -> io::Result<Vec<SegmentSummary>> {
         let listed: BTreeMap<_, _> = manifest.segments.iter().copied().collect();
@@ -142,10 +146,18 @@ impl Examiner {
         // Newest first, as a node reads them: of two records of a key the first that is met counts.
         for (id, end) in listed.into_iter().rev() {
             if let Some(bytes) = there.get(&id).copied() {
-                let listed = Listed { id, end, bytes };
+                let is_unverified = id < unverified_below;
+                let listed = Listed {
+                    id,
+                    end,
+                    bytes,
+                    is_unverified,
+                };
                 segments.push(self.examine_segment(manifest.store_id, &listed, power_was_lost)?);
             } else if oldest_there.is_some_and(|oldest| id < oldest) {
                 self.note(&file_name(id), Fault::DroppedForSpace);
+            } else if id < unverified_below {
+                self.note(&file_name(id), Fault::LostWithPower);
             } else {
                 self.note(&file_name(id), Fault::SegmentMissing);
                 self.is_log_lost = true;

@@ -31,6 +31,8 @@ pub enum Fault {
     ManifestCopy,
     /// The store was not closed before the machine was started anew.
     PowerLost,
+    /// A segment from before that is not there, or is not itself.
+    LostWithPower,
     /// A listed segment is not there.
     SegmentMissing,
     /// Listed segments at the oldest end are not there.
@@ -91,6 +93,7 @@ impl Fault {
             self,
             Self::LockMissing
                 | Self::PowerLost
+                | Self::LostWithPower
                 | Self::DroppedForSpace
                 | Self::TornTail { .. }
                 | Self::Unlisted
@@ -124,7 +127,11 @@ impl fmt::Display for Fault {
             }
             Self::PowerLost => write!(
                 f,
-                "not closed before the machine was started anew, and DISK_SYNC was os; {ALL_GO}"
+                "not closed before the machine was started anew, and DISK_SYNC was os: the newest records may be \
+                 lost; the node asks S3 about each that is left before it serves it"
+            ),
+            Self::LostWithPower => f.write_str(
+                "missing or another segment: lost when the power was; no older one goes with it",
             ),
             Self::SegmentMissing => write!(f, "missing; {ALL_OLDER_GO}"),
             Self::DroppedForSpace => {

@@ -24,6 +24,8 @@ pub(super) struct Listed {
     pub(super) end: Option<u32>,
     /// The file's length.
     pub(super) bytes: u64,
+    /// It may have lost anything when the power was lost; a node trusts nothing in it.
+    pub(super) is_unverified: bool,
 }
 
 /// What a segment's file holds.
@@ -55,7 +57,7 @@ pub enum FooterState {
 /// A number of records, each counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordCounts {
-    /// Puts that a node would serve.
+    /// Puts that a node would serve, after a power loss once S3 has been asked.
     pub live: u64,
     /// Puts whose time has passed.
     pub expired: u64,
@@ -120,6 +122,7 @@ impl Examiner {
                 summary.records = self.verify(&segment, &summary.file, &contents);
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            Err(_) if listed.is_unverified => self.note(&summary.file, Fault::LostWithPower),
             Err(error) => {
                 self.note(&summary.file, Fault::Unreadable(error));
                 self.is_log_lost = true;
@@ -141,7 +144,8 @@ impl Examiner {
         if read_segment_header(&header, store_id, listed.id) == HeaderSays::Nothing {
             self.note_at(&file, 0_u32, Fault::SegmentHeader);
         }
-        if let Some(end) = listed.end
+        let known_end = listed.end.filter(|_| !listed.is_unverified);
+        if let Some(end) = known_end
             && listed.bytes < u64::from(end)
         {
             self.is_log_lost = true;
@@ -153,13 +157,13 @@ impl Examiner {
         {
             return Ok((FooterState::Intact, contents));
         }
-        let limit = listed.end.map_or(listed.bytes, u64::from);
+        let limit = known_end.map_or(listed.bytes, u64::from);
         let found = scan::records(segment, limit, EntryKey::hash64)?;
-        let is_whole = match listed.end {
+        let is_whole = match known_end {
             Some(end) => found.end == end,
-            None => found.ends_as_a_crash_ends_it || power_was_lost,
+            None => found.ends_as_a_crash_ends_it || power_was_lost || listed.is_unverified,
         };
-        let footer_at = listed.end.unwrap_or(found.end);
+        let footer_at = known_end.unwrap_or(found.end);
         let footer = footer_state(segment, footer_at, listed)?;
         if footer == FooterState::Damaged {
             self.note_at(&file, footer_at, Fault::Footer);
@@ -167,7 +171,7 @@ impl Examiner {
         if !is_whole {
             self.is_log_lost = true;
             self.note_at(&file, found.end, Fault::LogLost);
-        } else if listed.end.is_none() && footer == FooterState::Missing {
+        } else if known_end.is_none() && footer == FooterState::Missing {
             self.note_torn_tail(&file, listed.bytes, found.end);
         }
         Ok((footer, found.contents))

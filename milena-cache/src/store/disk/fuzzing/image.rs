@@ -117,6 +117,7 @@ fn make_up(input: &[u8]) -> Option<(Choices, MemoryFiles, Puts)> {
         store_id: STORE_ID,
         next_segment: SegmentId(choices.segments + 1),
         boot_id: BOOT.to_owned(),
+        unverified_below: SegmentId(0),
         segments: listed,
     };
     let manifest = if choices.is_manifest_raw {

@@ -78,6 +78,25 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Steps that leave segments dead while older ones live: one key takes the bulk and dies soon, the others last; much
+/// is uploaded, and there is much upkeep.
+pub(super) fn out_of_order_step() -> impl Strategy<Value = Step> {
+    let put = |key, bytes, life_seconds| Step::Put {
+        key,
+        bytes,
+        life_seconds,
+    };
+    prop_oneof![
+        3 => (1..KEYS, 0..50_usize, 100..300_u64).prop_map(move |(key, bytes, life)| put(key, bytes, life)),
+        6 => (600..950_usize, 1..4_u64).prop_map(move |(bytes, life)| put(0, bytes, life)),
+        5 => (1..6_u8).prop_map(|count| Step::Upload { count, failing: 0 }),
+        1 => (1..KEYS).prop_map(|key| Step::Delete { key }),
+        4 => (1..5_u64).prop_map(|seconds| Step::Pass { seconds }),
+        4 => Just(Step::Maintain),
+        2 => Just(Step::KillAndOpen),
+    ]
+}
+
 /// `None`: deleted, or never put.
 type Value = Option<String>;
 
@@ -325,6 +344,9 @@ pub(super) fn fixture(is_always: bool, max_bytes: u64, planted: Option<Bug>) -> 
     fixture
 }
 
+/// So much that nothing is dropped for space.
+pub(super) const ROOMY_BYTES: u64 = 1 << 20;
+
 const CASES_USUAL: u32 = 200;
 
 proptest! {
@@ -341,5 +363,13 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
     ) {
         run(fixture(is_always, max_bytes, None), &steps);
+    }
+
+    #[test]
+    fn what_was_uploaded_stays_uploaded_when_segments_are_dropped_out_of_order(
+        is_always in any::<bool>(),
+        steps in prop::collection::vec(out_of_order_step(), 20..150),
+    ) {
+        run(fixture(is_always, ROOMY_BYTES, None), &steps);
     }
 }

@@ -388,6 +388,24 @@ async fn another_boot_is_noted_for_a_store_that_was_not_closed() {
 }
 
 #[tokio::test]
+async fn what_a_power_loss_took_is_noted_and_older_segments_stay() {
+    let store = Stopped::killed().await;
+    let names = store.segments();
+    fs::remove_file(store.path().join(&names[1])).unwrap();
+    let cut = store.path().join(&names[2]);
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let same_boot = store.examine();
+    assert!(same_boot.damage().count() > 0);
+    assert!(same_boot.records().dropped > 0);
+    let found = store.examine_as("boot 2");
+    assert_eq!(found.damage().count(), 0, "{:?}", said(&found));
+    assert_eq!(found.records().dropped, 0);
+    let lost = format!("{}: missing or another segment", names[1]);
+    assert!(said(&found).iter().any(|said| said.starts_with(&lost)));
+}
+
+#[tokio::test]
 async fn a_store_that_is_open_is_refused_and_so_is_what_is_no_store() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -17,6 +17,7 @@ pub(super) mod memory_files;
 mod model;
 mod observer;
 mod planted;
+mod power_loss;
 mod reads;
 mod real_files;
 mod recovery;

@@ -1,6 +1,7 @@
 //! The store against a model: puts, overwrites, deletes, expiry, upkeep, clean stops, kills, torn writes and
 //! power losses in any order. After each step every key gives its newest value or a miss, and a hit
-//! wherever nothing was dropped for space.
+//! wherever nothing was dropped for space. Where the machine lost what was not synced, it gives what has to be
+//! revalidated or a miss: then the model says whether the version is still the newest.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 use super::super::value_file::Shape;
 use super::super::{DiskStore, DiskSync};
 use super::fixture::{Fixture, entry};
-use crate::store::{Store, Version};
+use crate::store::{Entry, Store, Version};
 
 const KEYS: u8 = 10;
 
@@ -27,6 +28,10 @@ pub(super) enum Step {
         life_seconds: Option<u64>,
     },
     Delete {
+        key: u8,
+    },
+    /// A get that asks S3 where it has to, and keeps what that says.
+    Revalidate {
         key: u8,
     },
     Pass {
@@ -74,6 +79,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             life_seconds
         }),
         4 => (0..KEYS).prop_map(|key| Step::Delete { key }),
+        2 => (0..KEYS).prop_map(|key| Step::Revalidate { key }),
         11 => others,
     ]
 }
@@ -106,6 +112,8 @@ pub(super) fn out_of_order_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::CloseAndOpen),
         1 => Just(Step::KillAndOpen),
         1 => any::<u8>().prop_map(|part| Step::KillInLastWriteAndOpen { part }),
+        1 => any::<u8>().prop_map(|part| Step::LosePowerAndOpen { part }),
+        1 => (0..KEYS).prop_map(|key| Step::Revalidate { key }),
     ]
 }
 
@@ -118,6 +126,10 @@ struct Expected {
     or_before: Option<Value>,
     /// Its record may have been dropped: a miss is right too.
     may_miss: bool,
+    /// Newer records may have been lost since it was written: what is found has to be revalidated.
+    is_doubtful: bool,
+    /// The same of what the newest write replaced.
+    was_doubtful: bool,
 }
 
 /// A value, and when it dies.
@@ -156,21 +168,11 @@ impl Run {
                 self.next_value += 1;
                 let number = self.next_value.to_string();
                 let value = " ".repeat(bytes.saturating_sub(number.len())) + &number;
-                let entry = match life_seconds {
-                    Some(seconds) => self.fixture.dying_in(*seconds, &value),
-                    None => entry(&value),
-                };
-                let dies_at = entry.dies_at();
-                let is_declined = self.is_declined(&store, *key, value.len());
-                let writes = self.fixture.files.writes();
-                store.store(&name(*key), entry).await;
-                self.note_write(*key, writes, (!is_declined).then_some((value, dies_at)));
+                let dies_at = life_seconds.and_then(|it| self.fixture.dying_in(it, "").dies_at());
+                self.put(&store, *key, (value, dies_at)).await;
             }
-            Step::Delete { key } => {
-                let writes = self.fixture.files.writes();
-                store.remove(&name(*key)).await;
-                self.note_write(*key, writes, None);
-            }
+            Step::Delete { key } => self.delete(&store, *key).await,
+            Step::Revalidate { key } => self.revalidate(&store, *key).await,
             Step::Pass { seconds } => self.fixture.pass_seconds(*seconds),
             Step::Maintain => store.maintain().await,
             restart => {
@@ -181,10 +183,53 @@ impl Run {
         self.check_every_key();
     }
 
+    async fn put(&mut self, store: &DiskStore, key: u8, (value, dies_at): Value) {
+        let entry = Entry {
+            fresh_until: dies_at,
+            version: version(&value),
+            ..entry(&value)
+        };
+        let is_declined = self.is_declined(store, key, &entry);
+        let writes = self.fixture.files.writes();
+        store.store(&name(key), entry).await;
+        self.note_write(key, writes, (!is_declined).then_some((value, dies_at)));
+    }
+
+    async fn delete(&mut self, store: &DiskStore, key: u8) {
+        let writes = self.fixture.files.writes();
+        store.remove(&name(key)).await;
+        self.note_write(key, writes, None);
+    }
+
+    /// What an operation does with what it finds, the newest value being that of S3.
+    async fn revalidate(&mut self, store: &DiskStore, key: u8) {
+        let found = self.lookup(store, key);
+        if found.is_none_or(|found| !found.needs_revalidation) {
+            return;
+        }
+        match self.live(key).cloned() {
+            Some(newest) => self.put(store, key, newest).await,
+            None => self.delete(store, key).await,
+        }
+    }
+
+    fn lookup(&self, store: &DiskStore, key: u8) -> Option<Entry> {
+        let key = super::fixture::key(&name(key));
+        let now = self.fixture.clock.now();
+        store.shared.lookup(&key, (store.key_hash)(&key), now)
+    }
+
+    /// The newest value of the key, if it has not died.
+    fn live(&self, key: u8) -> Option<&Value> {
+        let now = self.fixture.clock.now();
+        let newest = self.expected[usize::from(key)].newest.as_ref();
+        newest.filter(|(_, dies_at)| dies_at.is_none_or(|end| now < end))
+    }
+
     /// Whether a value of this length is too long to be kept.
-    fn is_declined(&self, store: &DiskStore, key: u8, bytes: usize) -> bool {
-        let (key, bytes) = (super::fixture::key(&name(key)), bytes as u64);
-        if store.takes_in_record(&key, &Version::default(), bytes) {
+    fn is_declined(&self, store: &DiskStore, key: u8, entry: &Entry) -> bool {
+        let (key, bytes) = (super::fixture::key(&name(key)), entry.value.len() as u64);
+        if store.takes_in_record(&key, &entry.version, bytes) {
             return false;
         }
         let config = &self.fixture.config;
@@ -205,6 +250,8 @@ impl Run {
             newest,
             or_before: before.newest,
             may_miss: false,
+            is_doubtful: false,
+            was_doubtful: before.is_doubtful,
         };
     }
 
@@ -248,8 +295,11 @@ impl Run {
                 self.fixture.files.lose_power(*part);
                 self.fixture.next_boot();
                 let is_kept = is_closed || self.fixture.config.sync == DiskSync::Always;
+                // Torn records, which are missed.
+                self.is_damaged |= !is_kept;
                 for expected in &mut self.expected {
                     expected.may_miss |= !is_kept;
+                    expected.is_doubtful |= !is_kept;
                 }
             }
             _ => {}
@@ -260,10 +310,12 @@ impl Run {
     /// Opens after a torn write: whether it has happened is found out now, and does not change again.
     async fn check_torn(&mut self, key: usize) {
         let store = self.fixture.open().await;
+        let found = self.lookup(&store, u8::try_from(key).unwrap());
         let expected = &mut self.expected[key];
-        let found = store.value(&name(u8::try_from(key).unwrap())).await;
+        expected.is_doubtful =
+            expected.was_doubtful && found.as_ref().is_some_and(|it| it.needs_revalidation);
         if let Some(before) = expected.or_before.take()
-            && found.as_ref() == Some(&before.0)
+            && found.is_some_and(|found| found.value == before.0)
         {
             expected.newest = Some(before);
         }
@@ -279,19 +331,22 @@ impl Run {
 
     fn check_every_key(&self) {
         let store = self.store.as_ref().unwrap();
-        let now = self.fixture.clock.now();
         let is_tight = self.fixture.config.max_bytes < ROOMY_BYTES;
-        for (number, expected) in self.expected.iter().enumerate() {
-            let name = name(u8::try_from(number).unwrap());
-            let key = super::fixture::key(&name);
-            let found = store.shared.lookup(&key, (store.key_hash)(&key), now);
+        for key in 0..KEYS {
+            let expected = &self.expected[usize::from(key)];
+            let found = self.lookup(store, key);
+            let live = self.live(key).map(|(value, _)| value.as_str());
+            if let Some(found) = &found {
+                assert_eq!(found.needs_revalidation, expected.is_doubtful, "key {key}");
+                if found.needs_revalidation
+                    && found.version != live.map(version).unwrap_or_default()
+                {
+                    continue;
+                }
+            }
             let found = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
-            let found = found.as_deref().map(shown);
-            let live = expected.newest.as_ref();
-            let live = live.filter(|(_, dies_at)| dies_at.is_none_or(|end| now < end));
-            let live = live.map(|(value, _)| shown(value));
             if found.is_some() || !(is_tight || expected.may_miss) {
-                assert_eq!(found, live, "{name}");
+                assert_eq!(found.as_deref().map(shown), live.map(shown), "key {key}");
             }
         }
     }
@@ -303,6 +358,11 @@ const ROOMY_BYTES: u64 = 1 << 20;
 /// A value's number and its length: easier to read than the value.
 fn shown(value: &str) -> (String, usize) {
     (value.trim_start().to_owned(), value.len())
+}
+
+/// What S3 calls a value: each is put once.
+fn version(value: &str) -> Version {
+    Version::new(value.trim_start().to_owned().into())
 }
 
 fn name(key: u8) -> String {

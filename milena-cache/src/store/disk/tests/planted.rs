@@ -72,6 +72,13 @@ fn with_flips(bug: Option<Bug>) -> bool {
     fails(bug, fixture, model::step_or_flip().boxed())
 }
 
+fn dirty_out_of_order(bug: Option<Bug>) -> bool {
+    fails_by(dirty_model::out_of_order_step().boxed(), |steps| {
+        let fixture = dirty_model::fixture(false, dirty_model::ROOMY_BYTES, bug);
+        dirty_model::run(fixture, steps);
+    })
+}
+
 #[test]
 fn a_delete_without_a_record_is_found() {
     assert!(in_order(Some(Bug::DeletesWithoutRecord)));
@@ -90,6 +97,11 @@ fn replaced_records_that_are_carried_over_are_found() {
 #[test]
 fn records_that_forget_what_they_hide_are_found() {
     assert!(out_of_order(Some(Bug::ForgetsWhatItHides)));
+}
+
+#[test]
+fn trust_in_what_a_power_loss_left_is_found() {
+    assert!(in_order(Some(Bug::TrustsWhatPowerLossLeft)));
 }
 
 #[test]
@@ -119,7 +131,7 @@ fn dirty_records_that_are_forgotten_are_found() {
 
 #[test]
 fn a_list_of_dirty_records_that_is_dropped_is_found() {
-    assert!(dirty(Some(Bug::DropsTheList)));
+    assert!(dirty_out_of_order(Some(Bug::DropsTheList)));
 }
 
 #[test]
@@ -136,6 +148,7 @@ fn without_a_bug_the_same_runs_find_nothing() {
         out_of_order_for_space,
         with_flips,
         dirty,
+        dirty_out_of_order,
     ];
     for (number, suite) in suites.into_iter().enumerate() {
         assert!(!suite(None), "suite {number}");

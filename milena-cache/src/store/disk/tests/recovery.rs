@@ -25,15 +25,6 @@ async fn assert_filled(fixture: &Fixture) {
     assert_eq!(store.stats().damaged, 0);
 }
 
-async fn assert_empty(fixture: &Fixture) {
-    let store = fixture.open().await;
-    assert_eq!(store.stats().entries, 0);
-    assert_eq!(store.value("older").await, None);
-    assert!(fixture.files.segments().is_empty());
-    store.store("works", entry("again")).await;
-    assert_eq!(store.value("works").await.as_deref(), Some("again"));
-}
-
 #[tokio::test]
 async fn a_clean_stop_keeps_everything() {
     let fixture = Fixture::new();
@@ -51,40 +42,12 @@ async fn a_kill_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_power_loss_empties_a_store_that_does_not_sync() {
-    let mut fixture = Fixture::new();
-    drop(filled(&fixture).await);
-    fixture.next_boot();
-    assert_empty(&fixture).await;
-}
-
-#[tokio::test]
-async fn a_boot_that_is_not_known_counts_as_a_power_loss() {
-    let mut fixture = Fixture::new();
-    fixture.config.boot_id = String::new();
-    drop(filled(&fixture).await);
-    assert_empty(&fixture).await;
-}
-
-#[tokio::test]
 async fn a_power_loss_after_a_clean_stop_takes_nothing() {
     let mut fixture = Fixture::new();
     filled(&fixture).await.close().await.unwrap();
     fixture.files.lose_power(0);
     fixture.next_boot();
     assert_filled(&fixture).await;
-}
-
-#[tokio::test]
-async fn a_power_loss_after_opening_a_cleanly_stopped_store_is_noticed() {
-    let mut fixture = Fixture::new();
-    filled(&fixture).await.close().await.unwrap();
-    let store = fixture.open().await;
-    store.store("newer", entry("this will be forgotten")).await;
-    drop(store);
-    fixture.files.lose_power(0);
-    fixture.next_boot();
-    assert_empty(&fixture).await;
 }
 
 #[tokio::test]
@@ -108,14 +71,6 @@ async fn what_a_power_loss_leaves_behind_an_unfinished_write_is_the_end_of_the_l
         .change(&newest, |bytes| bytes.extend([0xa5; 700]));
     fixture.next_boot();
     assert_filled(&fixture).await;
-}
-
-#[tokio::test]
-async fn changing_to_sync_does_not_make_an_unsynced_log_trustworthy() {
-    let mut fixture = Fixture::new();
-    drop(filled(&fixture).await);
-    fixture.next_boot();
-    assert_empty(&fixture.with_sync(DiskSync::Always)).await;
 }
 
 #[tokio::test]
