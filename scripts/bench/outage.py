@@ -67,7 +67,7 @@ def load(seed, seconds):
 def away(endpoint):
     if AWAY == "refused":
         endpoint.kill()
-    else:
+    elif AWAY == "stalled":
         endpoint.signal(signal.SIGSTOP)
 
 
@@ -104,7 +104,7 @@ def measure(folder):
         during = json.loads(running.communicate()[0])
         if AWAY == "refused":
             endpoint = system.s3(address, folder / "s3", cores=LOAD_CORES)
-        else:
+        elif AWAY == "stalled":
             endpoint.signal(signal.SIGCONT)
         after = system.bench(node.address, LOAD_CORES, **load(3, MEASURE_S))
         return before, during, after, rss_before_kib, rss.stop()
@@ -130,7 +130,7 @@ def verdict(text, is_reached):
 
 def main():
     print(f"{system.machine()}")
-    away_how = {"refused": "killed", "stalled": "stopped with SIGSTOP"}[AWAY]
+    away_how = {"refused": "killed", "stalled": "stopped with SIGSTOP", "never": "left alone"}[AWAY]
     loop = f"{RATE} requests/s due" if RATE else "closed loop"
     print(
         f"S3 {away_how} for {OUTAGE_S} s; {CLIENTS} clients, {loop}, 80 % gets over {KEYS:,} keys of 1 KiB, "

@@ -7,7 +7,7 @@
 #   OUTAGE_S     how long S3 is away (60)
 #   MEASURE_S    how long is measured before and after (20)
 #   AWAY         refused: killed, connections are refused; stalled: stopped, connections are made and nothing
-#                is answered (refused)
+#                is answered; never: as a control, S3 stays, which shows the noise of the machine (refused)
 #   CLIENTS      clients, each on a connection of its own (8)
 #   RATE         requests a second that are due; 0: as many as the clients manage (0)
 #   KEYS         keys of 1 KiB, of which nine tenths are put beforehand (100000)
