@@ -33,6 +33,7 @@ async fn main() {
     let memory = Arc::new(MemoryStore::new(room, clock.clone()));
     let operation = Operation::new(
         Vec::new(),
+        None,
         Tier::new("memory", memory, &metrics),
         Limits {
             lives: Lives::of_copies(Duration::from_secs(3_600)),
