@@ -44,7 +44,10 @@ impl Put {
         let key = self.entry.key()?;
         let value = read_value(self.value)?;
         let bucket = &self.entry.bucket;
-        let options = PutOptions { life: self.ttl };
+        let options = PutOptions {
+            life: self.ttl,
+            ..PutOptions::default()
+        };
         self.server
             .ask(async |client| client.put_with(bucket, &key, value.clone(), options).await)
             .await

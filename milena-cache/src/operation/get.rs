@@ -76,9 +76,13 @@ impl Shared {
                 doubtful = Some(Doubtful { tier, copy });
                 break;
             }
+            let copy = self.with_limit(copy);
             self.promote(handle, seen, &copy, &self.copies[..depth])
                 .await;
             return Ok(Some(copy));
+        }
+        if let Some(answer) = self.answer_of_dirty(handle.key()).await {
+            return answer;
         }
         // The life of a copy, and of a miss, is counted from before S3 was asked: from then on what is there may
         // change.
@@ -106,7 +110,22 @@ impl Shared {
         Ok(Some(copy))
     }
 
-    async fn ask(&self, tier: &Tier, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>> {
+    /// The same, with an end to how long it is served without asking the durable tier: a dirty one has none.
+    fn with_limit(&self, copy: Entry) -> Entry {
+        let (lives, clock) = (&self.limits.lives, &self.clock);
+        let fresh_until = copy.fresh_until;
+        Entry {
+            fresh_until: fresh_until.or_else(|| Some(lives.fresh_until(clock.now(), clock))),
+            ..copy
+        }
+    }
+
+    pub(super) async fn ask(
+        &self,
+        tier: &Tier,
+        key: &EntryKey,
+        deadline: Deadline,
+    ) -> Result<Option<Entry>> {
         let found = self
             .timed(Op::Get, tier, tier.store.get(key, deadline))
             .await?;

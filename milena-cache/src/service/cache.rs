@@ -15,8 +15,8 @@ use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
 use tonic::{Request, Response, Status};
 
-use super::life;
 use super::status::status;
+use super::{ack, life};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Op};
 use crate::operation::{Operation, PutOptions};
@@ -107,6 +107,7 @@ impl Cache for CacheService {
             bucket,
             value,
             ttl_seconds,
+            ack,
         } = request.into_inner();
         let call = async {
             self.rate_limit.admit()?;
@@ -114,6 +115,7 @@ impl Cache for CacheService {
             self.check_value(&value)?;
             let options = PutOptions {
                 life: life::of_seconds(ttl_seconds)?,
+                ack: ack::of_wire(ack)?,
             };
             self.operation.put(key, value, options, deadline).await?;
             Ok(PutResponse { successful: true })

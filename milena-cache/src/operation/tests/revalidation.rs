@@ -136,6 +136,7 @@ async fn doubting() -> Bench {
             Tier::new("fast", fast.clone(), &metrics),
             Tier::new("slow", slow.clone(), &metrics),
         ],
+        None,
         Tier::new("durable", truth.clone(), &metrics),
         Limits {
             lives: Lives::of_copies(COPY_LIFE),
