@@ -7,6 +7,7 @@ mod doctor;
 mod failure;
 mod get;
 mod put;
+mod sweep;
 mod target;
 
 use std::io::Write as _;
@@ -32,6 +33,7 @@ enum Verb {
     Get(get::Get),
     Delete(delete::Delete),
     Doctor(doctor::Doctor),
+    Sweep(sweep::Sweep),
     Bench(Box<bench::Bench>),
 }
 
@@ -53,6 +55,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Sweep(sweep) => sweep.run().await,
         Verb::Bench(bench) => bench.run().await,
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use milena_client::{Client, ClientError, PutOptions};
+use milena_client::{Client, ClientError, Found, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
 
@@ -33,13 +33,13 @@ impl Forward {
         }
     }
 
-    /// The value of `key`, or `None`.
+    /// What the owner has found of `key`, or `None`.
     ///
     /// # Errors
     /// When no node has joined, or what the owner answered.
-    pub async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Bytes>> {
+    pub async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Found>> {
         self.to_owner(Op::Get, key, deadline, async |owner| {
-            owner.get(key.bucket(), key.key()).await
+            owner.find(key.bucket(), key.key()).await
         })
         .await
     }

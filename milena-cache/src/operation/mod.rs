@@ -70,6 +70,8 @@ pub struct Tier {
 pub struct Limits {
     /// How long entries and their copies live.
     pub lives: Lives,
+    /// How long after that a copy may still be served if the durable tier fails (`STALE_IF_ERROR`).
+    pub stale_life: Duration,
     /// How long a miss may be answered without asking the durable tier again (`NEGATIVE_TTL`).
     pub miss_life: Duration,
     /// How long the durable tier may take for one operation (`S3_TIMEOUT`).

@@ -67,7 +67,7 @@ impl Shared {
     }
 
     async fn write_through(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
-        let fresh_until = self.limits.lives.fresh_until(self.clock.now(), &self.clock);
+        let fresh_until = self.kept_until(self.clock.now());
         let store = &self.durable.store;
         let stored = self
             .timed(

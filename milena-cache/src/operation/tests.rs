@@ -17,6 +17,7 @@ mod expire;
 mod lives;
 mod misses;
 mod revalidation;
+mod write_back;
 
 /// Where a call of the durable store may be held.
 #[derive(Default)]
@@ -167,6 +168,7 @@ fn bench_with(lives: Lives, miss_life: Duration) -> Bench {
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
             lives,
+            stale_life: Duration::ZERO,
             miss_life,
             durable_timeout: Duration::from_secs(10),
         },

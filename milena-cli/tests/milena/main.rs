@@ -6,4 +6,5 @@ mod bench;
 mod dev;
 mod doctor;
 mod harness;
+mod sweep;
 mod verbs;
