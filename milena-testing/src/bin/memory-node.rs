@@ -37,6 +37,7 @@ async fn main() {
         Tier::new("memory", memory, &metrics),
         Limits {
             lives: Lives::of_copies(Duration::from_secs(3_600)),
+            stale_life: Duration::ZERO,
             miss_life: Duration::ZERO,
             durable_timeout: Duration::from_secs(10),
         },
