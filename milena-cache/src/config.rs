@@ -20,7 +20,7 @@ use milena_server::settings::{
     parse_duration,
 };
 
-use crate::operation::{LIFE_MAX, Lives, Scope};
+use crate::operation::{LIFE_MAX, Lives, Scope, WriteMode};
 use crate::store::disk::{DiskConfig, DiskSync, boot_id};
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
@@ -55,6 +55,10 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The disk tier; `None`: the node goes without.
     pub disk: Option<DiskConfig>,
+    /// When a write is acknowledged (`WRITE_MODE`).
+    pub write_mode: WriteMode,
+    /// How long a node that stops goes on uploading (`DRAIN_TIMEOUT`).
+    pub drain_timeout: Duration,
     /// The S3 tier.
     pub s3: S3Config,
     /// How long entries and their copies live (`TTL_SECONDS`, `TTL_SCOPE`, `TTL_JITTER`).
@@ -72,7 +76,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 26] = [
+pub static SETTINGS: [&Setting; 29] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -89,6 +93,9 @@ pub static SETTINGS: [&Setting; 26] = [
     &DISK_MAX_BYTES,
     &DISK_SYNC,
     &WRITE_MODE,
+    &WRITE_BACK_MAX_BYTES,
+    &WRITE_BACK_MAX_AGE,
+    &DRAIN_TIMEOUT,
     &S3_ENDPOINT,
     &S3_PREFIX,
     &S3_TIMEOUT,
@@ -209,9 +216,33 @@ static WRITE_MODE: Setting = Setting {
     name: "WRITE_MODE",
     also: &[],
     presence: Presence::Default("write-through"),
-    expected: "write-through",
-    example: "write-through",
-    help: "When a put is acknowledged: write-through (once it is in S3)",
+    expected: "write-through or write-back, which needs a DISK_PATH and a DISK_MAX_BYTES of 32MiB or more",
+    example: "write-back",
+    help: "When a write is acknowledged: write-through (once S3 has it) or write-back (once the disk has it; S3 follows)",
+};
+static WRITE_BACK_MAX_BYTES: Setting = Setting {
+    name: "WRITE_BACK_MAX_BYTES",
+    also: &[],
+    presence: Presence::Optional("256MiB, or an eighth of DISK_MAX_BYTES if that is less"),
+    expected: "a size of at most a quarter of DISK_MAX_BYTES, such as 1GiB (units B, KiB, MiB, GiB, TiB, KB, MB, GB, TB)",
+    example: "1GiB",
+    help: "Bytes of writes that S3 need not have yet; beyond it writes wait",
+};
+static WRITE_BACK_MAX_AGE: Setting = Setting {
+    name: "WRITE_BACK_MAX_AGE",
+    also: &[],
+    presence: Presence::Default("1h"),
+    expected: EXPECTED_DURATION,
+    example: "10m",
+    help: "For how long S3 need not have a write; once the oldest is older, further ones wait",
+};
+static DRAIN_TIMEOUT: Setting = Setting {
+    name: "DRAIN_TIMEOUT",
+    also: &[],
+    presence: Presence::Default("20s"),
+    expected: EXPECTED_DURATION,
+    example: "60s",
+    help: "How long a node that stops goes on uploading what S3 does not have yet; the rest waits on its disk",
 };
 static S3_ENDPOINT: Setting = Setting {
     name: "S3_ENDPOINT",
@@ -306,12 +337,8 @@ impl Config {
         let advertise_addr = raw.read(&ADVERTISE_ADDR, |text| Address::parse(text).ok());
         let memory_bytes_max = raw.read(&LRU_MAX_BYTES, parse_bytes);
         raw.read(&EVICTION_POLICY, |text| (text == "lru").then_some(()));
-        let disk_path = raw.read(&DISK_PATH, |text| {
-            Some((text != "none").then(|| PathBuf::from(text)))
-        });
-        let disk_bytes_max = raw.read(&DISK_MAX_BYTES, parse_disk_bytes);
-        let disk_sync = raw.read(&DISK_SYNC, parse_disk_sync);
-        raw.read(&WRITE_MODE, |text| (text == "write-through").then_some(()));
+        let disk_and_mode = read_disk(&mut raw);
+        let drain_timeout = raw.read(&DRAIN_TIMEOUT, parse_duration);
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
@@ -326,7 +353,7 @@ impl Config {
         let listen_addr = listen_addr.expect(given);
         let metrics_ip = interface_for(listen_addr.ip());
         let value_bytes_max = value_bytes_max.expect(given);
-        let (disk_bytes_max, disk_sync) = (disk_bytes_max.expect(given), disk_sync.expect(given));
+        let (disk, write_mode) = disk_and_mode.expect(given);
         let config = Self {
             listen_addr,
             advertise_addr,
@@ -336,9 +363,9 @@ impl Config {
                 entries_max: entries_max.expect(given),
                 bytes_max: memory_bytes_max.expect(given),
             },
-            disk: disk_path
-                .expect(given)
-                .map(|path| DiskConfig::new(path, disk_bytes_max, disk_sync, boot_id())),
+            disk,
+            write_mode,
+            drain_timeout: drain_timeout.expect(given),
             s3: S3Config {
                 region: region.expect(given),
                 bucket: bucket.expect(given),
@@ -363,7 +390,37 @@ impl Config {
     }
 }
 
-/// `None`: one of the settings is a mistake, which has been noted.
+/// The disk tier, if there is one, and how it takes writes. `None`: one of the settings is a mistake, which has been
+/// noted.
+fn read_disk(raw: &mut Raw) -> Option<(Option<DiskConfig>, WriteMode)> {
+    let path = raw.read(&DISK_PATH, |text| {
+        Some((text != "none").then(|| PathBuf::from(text)))
+    });
+    let bytes_max = raw.read(&DISK_MAX_BYTES, parse_disk_bytes);
+    let sync = raw.read(&DISK_SYNC, parse_disk_sync);
+    let max_bytes = bytes_max.unwrap_or(u64::MAX);
+    let is_kept = path.as_ref().is_none_or(Option::is_some);
+    let write_mode = raw.read(&WRITE_MODE, |text| {
+        parse_write_mode(text)
+            .filter(|mode| *mode == WriteMode::WriteThrough || is_kept && keeps_dirty(max_bytes))
+    });
+    let dirty_bytes_max = raw.read(&WRITE_BACK_MAX_BYTES, |text| {
+        parse_bytes(text).filter(|bytes| *bytes <= max_bytes / DiskConfig::DIRTY_PART)
+    });
+    let dirty_age_max = raw.read(&WRITE_BACK_MAX_AGE, parse_duration);
+    let (bytes_max, sync, dirty_age_max) = (bytes_max?, sync?, dirty_age_max?);
+    let disk = path?.map(|path| {
+        let usual = DiskConfig::new(path, bytes_max, sync, boot_id());
+        DiskConfig {
+            dirty_bytes_max: dirty_bytes_max.unwrap_or(usual.dirty_bytes_max),
+            dirty_age_max,
+            ..usual
+        }
+    });
+    Some((disk, write_mode?))
+}
+
+/// `None`: as above.
 fn read_lives(raw: &mut Raw) -> Option<Lives> {
     let seconds = raw.read(&TTL_SECONDS, parse_positive);
     let scope = raw.read(&TTL_SCOPE, parse_scope);
@@ -484,6 +541,18 @@ fn parse_disk_bytes(text: &str) -> Option<u64> {
     parse_bytes(text).filter(|bytes| *bytes >= DiskConfig::MAX_BYTES_MIN)
 }
 
+fn parse_write_mode(text: &str) -> Option<WriteMode> {
+    match text {
+        "write-through" => Some(WriteMode::WriteThrough),
+        "write-back" => Some(WriteMode::WriteBack),
+        _ => None,
+    }
+}
+
+fn keeps_dirty(disk_bytes_max: u64) -> bool {
+    DiskConfig::new(PathBuf::new(), disk_bytes_max, DiskSync::Os, String::new()).keeps_dirty()
+}
+
 fn parse_disk_sync(text: &str) -> Option<DiskSync> {
     match text {
         "os" => Some(DiskSync::Os),
@@ -592,7 +661,10 @@ mod tests {
             ("EVICTION_POLICY", "fifo"),
             ("DISK_MAX_BYTES", "1MiB"),
             ("DISK_SYNC", "never"),
-            ("WRITE_MODE", "write-back"),
+            ("WRITE_MODE", "write-around"),
+            ("WRITE_BACK_MAX_BYTES", "much"),
+            ("WRITE_BACK_MAX_AGE", "old"),
+            ("DRAIN_TIMEOUT", "soon"),
             ("S3_ENDPOINT", "localhost:9000"),
             ("S3_PREFIX", "/cache"),
             ("S3_TIMEOUT", "0s"),
@@ -672,6 +744,26 @@ mod tests {
             let mistakes = stale_life(wrong).unwrap_err();
             assert!(mistakes[0].contains("STALE_IF_ERROR"), "{mistakes:?}");
         }
+    }
+
+    #[test]
+    fn write_back_needs_a_disk_that_is_large_enough() {
+        let write_back = ("WRITE_MODE", "write-back");
+        let config = with(&[write_back]).unwrap();
+        assert_eq!(config.write_mode, WriteMode::WriteBack);
+        assert_eq!(config.disk.unwrap().dirty_bytes_max, 256 << 20);
+        for missing in [("DISK_PATH", "none"), ("DISK_MAX_BYTES", "31MiB")] {
+            let mistakes = with(&[write_back, missing]).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            assert!(mistakes[0].contains("needs a DISK_PATH"), "{}", mistakes[0]);
+        }
+        let small = [write_back, ("DISK_MAX_BYTES", "32MiB")];
+        assert_eq!(with(&small).unwrap().disk.unwrap().dirty_bytes_max, 4 << 20);
+        let too_much = [
+            ("DISK_MAX_BYTES", "32MiB"),
+            ("WRITE_BACK_MAX_BYTES", "9MiB"),
+        ];
+        assert_eq!(with(&too_much).unwrap_err().len(), 1);
     }
 
     #[test]

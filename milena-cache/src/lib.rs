@@ -40,13 +40,14 @@ use tokio_util::task::TaskTracker;
 use self::config::Config;
 use self::membership::{Advertised, Membership};
 use self::metrics::{DiskMetrics, Metrics};
-use self::operation::{Limits, Operation, Tier};
+use self::operation::{Limits, Operation, Tier, WriteBack};
 use self::s3_metrics::S3Metrics;
 use self::service::cache::CacheService;
 use self::store::Store;
 use self::store::disk::{self, DiskConfig, DiskStore};
 use self::store::memory::MemoryStore;
 use self::store::s3::S3Store;
+use self::store::write_back::{DirtyStats, WriteBackStore};
 use self::sweeper::{SweepMetrics, Sweeper};
 use self::watch::Watch;
 
@@ -75,6 +76,9 @@ pub struct Node {
     memberships: Background,
     /// Watches and sweeps.
     upkeep: Background,
+    /// Uploads what S3 does not have yet; stopped after the calls in flight.
+    uploads: Background,
+    drain_timeout: Duration,
 }
 
 /// Tasks that run until they are told to stop.
@@ -191,9 +195,16 @@ impl Node {
             };
             upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
         }
+        let uploads = Background::default();
+        let (uploading, stop) = (operation.clone(), uploads.stop.clone());
+        uploads
+            .tasks
+            .spawn(async move { uploading.upload(stop).await });
         Ok(Self {
             grpc,
             admin,
+            uploads,
+            drain_timeout: config.drain_timeout,
             operation,
             disk,
             s3,
@@ -229,7 +240,8 @@ impl Server for Node {
         self.grpc.failed().await
     }
 
-    /// Stops the parts in order: not ready, left the routers, calls in flight finished, disk closed.
+    /// Stops the parts in order: not ready, left the routers, calls in flight finished, what is dirty uploaded,
+    /// disk closed.
     async fn stop(self) {
         self.watch.enter(Phase::Stopping);
         self.health.set_serving(false).await;
@@ -246,8 +258,10 @@ impl Server for Node {
         {
             tracing::warn!(timeout = ?FINISH_TIMEOUT, "S3 was still being waited for");
         }
-        self.s3.finish().await;
         tracing::info!("gRPC stopped");
+        drain(&self.operation, self.drain_timeout).await;
+        self.uploads.stop().await;
+        self.s3.finish().await;
         if let Some(disk) = self.disk {
             match disk.close().await {
                 Ok(()) => tracing::info!("disk tier closed"),
@@ -294,10 +308,16 @@ impl Tiers {
         }
         let durable: (&'static str, Arc<dyn Store>) = ("s3", s3);
         let watched = copies.iter().chain([&durable]).cloned();
-        let watch = Arc::new(Watch::new(watched, metrics, clock.clone()));
+        let dirty = disk.clone().map(|disk| disk as Arc<dyn WriteBackStore>);
+        let watch = Watch::new(watched, dirty.clone(), metrics, clock.clone());
+        let watch = Arc::new(watch);
         let tier = |(name, store)| Tier::new(name, store, metrics);
         let operation = Operation::new(
             copies.into_iter().map(tier).collect(),
+            dirty.map(|store| WriteBack {
+                store,
+                mode: config.write_mode,
+            }),
             tier(durable),
             Limits {
                 lives: config.lives,
@@ -326,6 +346,27 @@ impl disk::Observer for DiskMetrics {
     fn unread(&self, segments: u64) {
         self.show_unread(segments);
     }
+}
+
+/// Waits until S3 has everything, for so long at most; says what it does not have then.
+async fn drain(operation: &Operation, timeout: Duration) {
+    if operation.dirty_stats().entries == 0 {
+        return;
+    }
+    tracing::info!(?timeout, "uploading what S3 does not have yet");
+    if tokio::time::timeout(timeout, operation.all_clean())
+        .await
+        .is_ok()
+    {
+        tracing::info!("S3 has everything");
+        return;
+    }
+    let DirtyStats { entries, bytes, .. } = operation.dirty_stats();
+    tracing::warn!(
+        entries,
+        bytes,
+        "S3 does not have everything; the rest stays on the disk, and the next start goes on with it"
+    );
 }
 
 /// Frees what has expired in memory without being read, a share of it at a time.

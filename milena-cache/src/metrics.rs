@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use milena_server::metrics::{LATENCY_BUCKETS_SECONDS, Outcome, RESULTS, registered, registry};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 use crate::error::Error;
@@ -49,6 +49,8 @@ pub struct Metrics {
     pub joined_routers: IntGauge,
     /// What only the disk tier has.
     pub disk: DiskMetrics,
+    /// Writes that S3 does not have yet.
+    pub write_back: WriteBackMetrics,
     tiers: TierFamilies,
 }
 
@@ -142,6 +144,66 @@ impl DiskMetrics {
     }
 }
 
+/// The metrics of writes that S3 does not have yet.
+#[derive(Clone, Debug)]
+pub struct WriteBackMetrics {
+    entries: IntGauge,
+    bytes: IntGauge,
+    oldest_seconds: Gauge,
+    /// 1 while the disk tier does not take such writes, so that they are written through.
+    pub is_refused: IntGauge,
+    /// Uploads that S3 took.
+    pub uploaded: IntCounter,
+    /// Uploads that failed, and are tried again.
+    pub not_uploaded: IntCounter,
+    /// Values that were damaged before S3 had them.
+    pub lost: IntCounter,
+}
+
+impl WriteBackMetrics {
+    fn new(registry: &Registry) -> Self {
+        let gauge = |name, help| registered(registry, IntGauge::new(name, help));
+        let oldest = Gauge::new(
+            "milena_write_back_oldest_seconds",
+            "For how long S3 has not had the oldest of these writes",
+        );
+        let uploads = counters(
+            registry,
+            "milena_write_back_uploads_total",
+            "Uploads of these writes, by outcome",
+            &["outcome"],
+        );
+        let [uploaded, not_uploaded, lost] =
+            ["ok", "failed", "lost"].map(|outcome| uploads.with_label_values(&[outcome]));
+        Self {
+            entries: gauge(
+                "milena_write_back_entries",
+                "Keys whose newest write S3 does not have yet",
+            ),
+            bytes: gauge(
+                "milena_write_back_bytes",
+                "What these writes count against WRITE_BACK_MAX_BYTES",
+            ),
+            oldest_seconds: registered(registry, oldest),
+            is_refused: gauge(
+                "milena_write_back_refused",
+                "1 while the disk tier takes no such writes, so that they are written through",
+            ),
+            uploaded,
+            not_uploaded,
+            lost,
+        }
+    }
+
+    /// Shows how much S3 does not have.
+    pub fn show(&self, entries: u64, bytes: u64, oldest: Option<Duration>) {
+        self.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.oldest_seconds
+            .set(oldest.unwrap_or_default().as_secs_f64());
+    }
+}
+
 /// What a tier holds and what it let go since its start, to be shown as metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Holdings {
@@ -206,6 +268,7 @@ impl Metrics {
             revalidations: RevalidationMetrics::new(&registry),
             joined_routers: registered(&registry, joined),
             disk: DiskMetrics::new(&registry),
+            write_back: WriteBackMetrics::new(&registry),
             tiers,
             registry,
         }
@@ -385,6 +448,8 @@ mod tests {
             "milena_evictions_total{reason=\"bytes\",tier=\"disk\"} 0",
             "milena_disk_reclaim_pause_seconds_bucket{le=\"0.01\"} 0",
             "milena_disk_unread_segments 0",
+            "milena_write_back_entries 0",
+            "milena_write_back_uploads_total{outcome=\"failed\"} 0",
             "milena_tier_bytes{tier=\"disk\"} 0",
             "milena_tier_entries{tier=\"memory\"} 0",
             "milena_build_info{",

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{Holdings, Metrics, TierMetrics};
 use crate::store::Store;
+use crate::store::write_back::WriteBackStore;
 
 /// How long a tier may take to say whether it serves.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +29,8 @@ const TROUBLED_ROUND_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Watch {
     tiers: Vec<WatchedTier>,
     phase: Mutex<Phase>,
+    /// What keeps writes that S3 does not have yet.
+    dirty: Option<Arc<dyn WriteBackStore>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     /// Taken while holdings are shown, so that two scrapes at once do not count a difference twice.
@@ -51,6 +54,7 @@ enum State {
 impl Watch {
     pub(crate) fn new(
         tiers: impl IntoIterator<Item = (&'static str, Arc<dyn Store>)>,
+        dirty: Option<Arc<dyn WriteBackStore>>,
         metrics: &Arc<Metrics>,
         clock: Clock,
     ) -> Self {
@@ -63,6 +67,7 @@ impl Watch {
         Self {
             tiers: tiers.into_iter().map(watched).collect(),
             phase: Mutex::default(),
+            dirty,
             metrics: Arc::clone(metrics),
             clock,
             showing: Mutex::default(),
@@ -131,6 +136,11 @@ impl WatchedTier {
 impl Watched for Watch {
     fn metrics(&self) -> String {
         let _showing = self.showing.lock();
+        if let Some(dirty) = &self.dirty {
+            let stats = dirty.dirty_stats();
+            let metrics = &self.metrics.write_back;
+            metrics.show(stats.entries, stats.bytes, stats.oldest);
+        }
         for tier in &self.tiers {
             let stats = tier.store.stats();
             tier.metrics.show(&Holdings {
@@ -191,7 +201,7 @@ mod tests {
             bytes_max: 1,
         };
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(room, clock.clone()));
-        let watch = Watch::new([("memory", memory)], &Arc::new(Metrics::new()), clock);
+        let watch = Watch::new([("memory", memory)], None, &Arc::new(Metrics::new()), clock);
         let said = || {
             let Readiness { ready, lines } = watch.readiness();
             (ready, lines[0].clone())

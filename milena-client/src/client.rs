@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+    Ack as WireAck, DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
 };
 use milena_protos::router_server::{JoinRequest, JoinResponse, LeaveRequest, LeaveResponse};
 use tonic::{Code, Response, Status};
@@ -36,6 +36,41 @@ pub struct PutOptions {
     /// The entry's own life, from the put on: when it has passed, the entry is gone everywhere. 1 s to 100
     /// years; a part of a second counts as a whole one. `None`: it has none.
     pub life: Option<Duration>,
+    /// When it is acknowledged.
+    pub ack: Ack,
+}
+
+/// When a put is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// As the node's `WRITE_MODE` says.
+    #[default]
+    Default,
+    /// Once the node's disk has it.
+    Disk,
+    /// Once S3 has it.
+    S3,
+}
+
+impl Ack {
+    /// What this number means on the wire; `None`: nothing.
+    #[must_use]
+    pub fn from_wire(number: i32) -> Option<Self> {
+        Some(match WireAck::try_from(number).ok()? {
+            WireAck::Default => Self::Default,
+            WireAck::Disk => Self::Disk,
+            WireAck::S3 => Self::S3,
+        })
+    }
+
+    /// Nothing is said of what is the default, so that nodes that do not know of it take it too.
+    fn to_wire(self) -> Option<i32> {
+        match self {
+            Self::Default => None,
+            Self::Disk => Some(WireAck::Disk.into()),
+            Self::S3 => Some(WireAck::S3.into()),
+        }
+    }
 }
 
 /// The three methods of one service. Router and node have them with the same messages, field for field.
@@ -181,6 +216,7 @@ impl Client {
             bucket: bucket.into(),
             value: value.into(),
             ttl_seconds: options.life.map(whole_seconds),
+            ack: options.ack.to_wire(),
         };
         let (bytes, bytes_max) = (request.value.len(), self.connection.options.value_bytes_max);
         if bytes > bytes_max {

@@ -14,10 +14,11 @@ rpc cache_server.Cache/Put PutRequest -> PutResponse
 rpc cache_server.Cache/Delete DeleteRequest -> DeleteResponse
 GetRequest key=1 Bytes, bucket=2 String
 GetResponse successful=1 Bool, value=2 Bytes
-PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64
+PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64, ack=5 Enum
 PutResponse successful=1 Bool
 DeleteRequest key=1 Bytes, bucket=2 String
 DeleteResponse successful=1 Bool
+Ack ACK_DEFAULT=0, ACK_DISK=1, ACK_S3=2
 package router_server
 rpc router_server.Router/Get GetRequest -> GetResponse
 rpc router_server.Router/Put PutRequest -> PutResponse
@@ -26,7 +27,7 @@ rpc router_server.Router/Join JoinRequest -> JoinResponse
 rpc router_server.Router/Leave LeaveRequest -> LeaveResponse
 GetRequest key=1 Bytes, bucket=2 String
 GetResponse successful=1 Bool, value=2 Bytes
-PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64
+PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64, ack=5 Enum
 PutResponse successful=1 Bool
 DeleteRequest key=1 Bytes, bucket=2 String
 DeleteResponse successful=1 Bool
@@ -34,6 +35,7 @@ JoinRequest address=1 String
 JoinResponse successful=1 Bool
 LeaveRequest address=1 String
 LeaveResponse successful=1 Bool
+Ack ACK_DEFAULT=0, ACK_DISK=1, ACK_S3=2
 ";
 
 #[test]
@@ -66,6 +68,13 @@ fn describe(file: &FileDescriptorProto) -> String {
             })
             .collect();
         writeln!(text, "{} {}", message.name(), fields.join(", ")).unwrap();
+    }
+    for choice in &file.enum_type {
+        let values = choice.value.iter();
+        let values: Vec<_> = values
+            .map(|value| format!("{}={}", value.name(), value.number()))
+            .collect();
+        writeln!(text, "{} {}", choice.name(), values.join(", ")).unwrap();
     }
     text
 }

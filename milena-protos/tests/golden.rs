@@ -78,6 +78,7 @@ macro_rules! shared_messages {
                         bucket: "b".into(),
                         value: Bytes::from_static(b"\x01\x02"),
                         ttl_seconds: None,
+                        ack: None,
                     },
                     "0a 03 6b6579  12 01 62  1a 02 0102",
                 );
@@ -91,6 +92,15 @@ macro_rules! shared_messages {
                         },
                         wire,
                     );
+                }
+                for (ack, wire) in [
+                    (Ack::Default, "28 00"),
+                    (Ack::Disk, "28 01"),
+                    (Ack::S3, "28 02"),
+                ] {
+                    let mut request = PutRequest::default();
+                    request.set_ack(ack);
+                    assert_wire(&request, wire);
                 }
                 // From 128 bytes on a length takes two bytes: 300 is ac 02.
                 assert_wire(

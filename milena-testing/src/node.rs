@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use milena_cache::Node;
 use milena_cache::config::Config;
-use milena_cache::operation::Lives;
+use milena_cache::operation::{Lives, WriteMode};
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_client::{Client, Options};
@@ -55,6 +55,8 @@ impl NodeSetup {
                 DiskSync::Os,
                 boot_id(),
             )),
+            write_mode: WriteMode::WriteThrough,
+            drain_timeout: PATIENCE,
             s3: s3.config(),
             lives: Lives::of_copies(Duration::from_secs(3_600)),
             stale_life: Duration::ZERO,

@@ -3,13 +3,14 @@
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 
+use super::write_back::{Ack, Change, Written};
 use super::{Operation, Shared};
 use crate::error::Result;
 use crate::metrics::Op;
 
 impl Operation {
-    /// Removes `key` from every tier. Removing what is not there succeeds. Goes on to its end when the
-    /// caller goes away.
+    /// Removes `key` from every tier; with write-back, from the durable one later. Removing what is not there
+    /// succeeds. Goes on to its end when the caller goes away.
     ///
     /// # Errors
     /// When the durable tier did not confirm it by `deadline`. The local copies are dropped all the same,
@@ -24,7 +25,16 @@ impl Operation {
 
 impl Shared {
     async fn remove(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
-        let _writing = self.write_lock(key, deadline).await?;
+        let writing = self.write_lock(key, deadline).await?;
+        let (change, ack) = (Change::Delete, Ack::Default);
+        match self.write_dirty(key, &change, ack, deadline).await? {
+            Written::Dirty => Ok(()),
+            Written::DirtyUntilClean => self.until_clean(key, writing, deadline).await,
+            Written::NotYet => self.remove_through(key, deadline).await,
+        }
+    }
+
+    async fn remove_through(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
         let store = &self.durable.store;
         let removed = self
             .timed(Op::Delete, &self.durable, store.delete(key, deadline))

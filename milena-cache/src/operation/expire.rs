@@ -23,6 +23,10 @@ impl Operation {
         let Some(_no_writer) = handle.fill(handle.stamp()) else {
             return Ok(false);
         };
+        // An upload of it may be under way.
+        if shared.is_dirty(key) {
+            return Ok(false);
+        }
         let deadline = shared.clock.deadline_in(REMOVAL_TIMEOUT);
         let deadline = shared.durable_deadline(Some(deadline));
         let store = &shared.durable.store;

@@ -79,9 +79,13 @@ impl Shared {
                 doubtful = Some(Doubtful { tier, copy });
                 break;
             }
+            let copy = self.with_limit(copy);
             self.promote(handle, seen, &copy, &self.copies[..depth])
                 .await;
             return Ok(Some(copy));
+        }
+        if let Some(answer) = self.answer_of_dirty(handle.key()).await {
+            return answer;
         }
         // The life of a copy, and of a miss, is counted from before S3 was asked: from then on what is there may
         // change.
@@ -114,6 +118,14 @@ impl Shared {
         Ok(Some(copy))
     }
 
+    /// The same, with an end to how long it is served without asking the durable tier: a dirty one has none.
+    fn with_limit(&self, copy: Entry) -> Entry {
+        let fresh_until = copy.fresh_until;
+        Entry {
+            fresh_until: fresh_until.or_else(|| Some(self.kept_until(self.clock.now()))),
+            ..copy
+        }
+    }
     pub(super) async fn ask(
         &self,
         tier: &Tier,

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use milena_server::clock::{Clock, UnixMillis};
 
-use super::PutOptions;
-
 /// The longest life that a put may ask for: 100 years of 365 days.
 pub const LIFE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -52,13 +50,13 @@ impl Lives {
     /// When an entry ends that is put at `put_at`; `None`: never.
     pub(super) fn expires_at(
         &self,
-        options: PutOptions,
+        asked_for: Option<Duration>,
         put_at: UnixMillis,
         clock: &Clock,
     ) -> Option<UnixMillis> {
         let life = match self.scope {
-            Scope::Local => options.life,
-            Scope::All => options.life.or_else(|| Some(self.shortened(clock))),
+            Scope::Local => asked_for,
+            Scope::All => asked_for.or_else(|| Some(self.shortened(clock))),
         };
         life.map(|life| put_at.after(life))
     }
@@ -88,7 +86,7 @@ mod tests {
     fn without_jitter_a_life_is_exact() {
         let lives = Lives::of_copies(COPY);
         assert_eq!(lives.fresh_until(NOW, &clock()), NOW.after(COPY));
-        let put = |life| lives.expires_at(PutOptions { life }, NOW, &clock());
+        let put = |life| lives.expires_at(life, NOW, &clock());
         assert_eq!(put(None), None, "TTL_SECONDS is for copies");
         assert_eq!(put(Some(LIFE_MAX)), Some(NOW.after(LIFE_MAX)));
     }
@@ -124,7 +122,7 @@ mod tests {
             ..Lives::of_copies(COPY)
         };
         let clock = clock();
-        let put = |life| lives.expires_at(PutOptions { life }, NOW, &clock);
+        let put = |life| lives.expires_at(life, NOW, &clock);
         for _ in 0..100 {
             let given = put(None).expect("a life").since(NOW);
             assert!(given >= COPY * 9 / 10 && given <= COPY, "{given:?}");

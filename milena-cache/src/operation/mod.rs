@@ -23,6 +23,8 @@ mod revalidate;
 mod single_flight;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod write_back;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub use self::life::{LIFE_MAX, Lives, Scope};
 use self::misses::Misses;
 pub use self::put::PutOptions;
 use self::single_flight::SingleFlight;
+use self::write_back::DirtyTier;
+pub use self::write_back::{Ack, WriteBack, WriteMode};
 use crate::error::{Cause, Error, Result};
 use crate::metrics::{Metrics, Op, TierMetrics};
 use crate::store::{Entry, Store};
@@ -81,7 +85,9 @@ pub struct Operation(Arc<Shared>);
 struct Shared {
     /// The tiers that hold copies, fastest first.
     copies: Vec<Tier>,
-    /// The last tier, which holds the truth.
+    /// What keeps writes that the durable tier does not have yet.
+    dirty: Option<DirtyTier>,
+    /// The last tier, which holds the truth but for what is dirty.
     durable: Tier,
     limits: Limits,
     clock: Clock,
@@ -93,6 +99,7 @@ struct Shared {
     waiting: Arc<Semaphore>,
     runtime: Handle,
     tasks: TaskTracker,
+    uploads: TaskTracker,
 }
 
 impl Tier {
@@ -108,10 +115,12 @@ impl Tier {
 }
 
 impl Operation {
-    /// Operations over `copies`, fastest first, and `durable`. What waits for a tier runs on `runtime`.
+    /// Operations over `copies`, fastest first, and `durable`. If one keeps what is dirty, it is the last of
+    /// `copies`. What waits for a tier runs on `runtime`.
     #[must_use]
     pub fn new(
         copies: Vec<Tier>,
+        write_back: Option<WriteBack>,
         durable: Tier,
         limits: Limits,
         clock: Clock,
@@ -124,6 +133,7 @@ impl Operation {
         let waiting = Arc::new(Semaphore::new(WAITING_MAX));
         Self(Arc::new(Shared {
             copies,
+            dirty: write_back.map(DirtyTier::from),
             durable,
             limits,
             clock,
@@ -134,6 +144,7 @@ impl Operation {
             waiting,
             runtime,
             tasks,
+            uploads: TaskTracker::new(),
         }))
     }
 
@@ -202,21 +213,24 @@ impl Shared {
             .map(drop)
     }
 
-    /// Removes all copies; tries every tier, whatever fails. The slowest tier goes first, so that the
+    /// Removes all copies, of which none is dirty; tries every tier, whatever fails. The slowest tier goes first, so that the
     /// fastest, which is asked first, is the last to change. The caller holds the key.
     async fn forget(&self, key: &EntryKey) -> Result<()> {
         let mut result = Ok(());
         for tier in self.copies.iter().rev() {
-            let deadline = self.clock.deadline_in(COPY_TIMEOUT);
-            match self
-                .timed(Op::Delete, tier, tier.store.delete(key, deadline))
-                .await
-            {
-                Ok(()) => tier.metrics.invalidations.inc(),
-                Err(error) => result = Err(error),
+            if let Err(error) = self.forget_in(tier, key).await {
+                result = Err(error);
             }
         }
         result
+    }
+
+    async fn forget_in(&self, tier: &Tier, key: &EntryKey) -> Result<()> {
+        let deadline = self.clock.deadline_in(COPY_TIMEOUT);
+        let delete = tier.store.delete(key, deadline);
+        self.timed(Op::Delete, tier, delete).await?;
+        tier.metrics.invalidations.inc();
+        Ok(())
     }
 
     /// Awaits one call to a tier; notes how long it took and whether it failed.

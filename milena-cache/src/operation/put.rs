@@ -6,6 +6,7 @@ use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 
+use super::write_back::{Ack, Change, Written};
 use super::{Operation, Shared};
 use crate::error::Result;
 use crate::metrics::Op;
@@ -17,15 +18,18 @@ pub struct PutOptions {
     /// The entry's own life, from the put on: when it has passed, the entry is gone from every tier. `None`: it
     /// has none.
     pub life: Option<Duration>,
+    /// When it is acknowledged.
+    pub ack: Ack,
 }
 
 impl Operation {
-    /// Makes `value` the value of `key`. Answered once every tier has it. Goes on to its end when the
-    /// caller goes away.
+    /// Makes `value` the value of `key`. Answered once every tier has it or, with write-back, once the disk
+    /// has it. Goes on to its end when the caller goes away.
     ///
     /// # Errors
     /// When the durable tier did not take it by `deadline`. It may have it all the same, or get it: the
-    /// local copies are dropped, so that the next get finds out.
+    /// local copies are dropped, so that the next get finds out. With write-back, when there was no room for it
+    /// by `deadline`: nothing has changed.
     pub async fn put(
         &self,
         key: EntryKey,
@@ -36,18 +40,33 @@ impl Operation {
         let deadline = self.0.durable_deadline(deadline);
         let (lives, clock) = (&self.0.limits.lives, &self.0.clock);
         let entry = Entry {
-            expires_at: lives.expires_at(options, clock.now(), clock),
+            expires_at: lives.expires_at(options.life, clock.now(), clock),
             ..Entry::new(value)
         };
         let operation = self.clone();
-        let write = async move { operation.0.write(&key, entry, deadline).await };
+        let write = async move { operation.0.write(&key, entry, options.ack, deadline).await };
         self.to_the_end(Op::Put, write).await
     }
 }
 
 impl Shared {
-    async fn write(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
-        let _writing = self.write_lock(key, deadline).await?;
+    async fn write(
+        &self,
+        key: &EntryKey,
+        entry: Entry,
+        ack: Ack,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let writing = self.write_lock(key, deadline).await?;
+        let change = Change::Put(entry.clone());
+        match self.write_dirty(key, &change, ack, deadline).await? {
+            Written::Dirty => Ok(()),
+            Written::DirtyUntilClean => self.until_clean(key, writing, deadline).await,
+            Written::NotYet => self.write_through(key, entry, deadline).await,
+        }
+    }
+
+    async fn write_through(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
         let fresh_until = self.kept_until(self.clock.now());
         let store = &self.durable.store;
         let stored = self

@@ -163,6 +163,7 @@ fn bench_with(lives: Lives, miss_life: Duration) -> Bench {
     ];
     let operation = Operation::new(
         copies,
+        None,
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
             lives,

@@ -17,8 +17,8 @@ use milena_server::rate_limit::RateLimit;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::life;
 use super::status::status;
+use super::{ack, life};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Op};
 use crate::operation::{Operation, PutOptions};
@@ -114,6 +114,7 @@ impl Cache for CacheService {
             bucket,
             value,
             ttl_seconds,
+            ack,
         } = request.into_inner();
         let call = async {
             self.rate_limit.admit()?;
@@ -121,6 +122,7 @@ impl Cache for CacheService {
             self.check_value(&value)?;
             let options = PutOptions {
                 life: life::of_seconds(ttl_seconds)?,
+                ack: ack::of_wire(ack)?,
             };
             self.operation.put(key, value, options, deadline).await?;
             Ok(PutResponse { successful: true })

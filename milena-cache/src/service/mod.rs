@@ -2,6 +2,7 @@
 //!
 //! Knows the wire and the operations; knows no store.
 
+mod ack;
 pub mod cache;
 mod life;
 pub mod status;

@@ -114,6 +114,9 @@ pub trait WriteBackStore: Store {
     /// When it has not by `deadline`.
     async fn clean(&self, key: &EntryKey, deadline: Deadline) -> Result<()>;
 
+    /// Waits until nothing is dirty.
+    async fn all_clean(&self);
+
     /// How much is dirty.
     fn dirty_stats(&self) -> DirtyStats;
 }

@@ -91,6 +91,7 @@ async fn a_new_backend_is_a_tier_wherever_it_is_put() {
             Tier::new("memory", memory, &metrics),
             Tier::new("map", middle.clone(), &metrics),
         ],
+        None,
         Tier::new("last", last.clone(), &metrics),
         Limits {
             lives: Lives::of_copies(Duration::from_secs(60)),

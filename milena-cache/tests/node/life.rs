@@ -50,7 +50,7 @@ impl Timed {
     }
 
     async fn put(&self, key: &str, life: Duration) {
-        let options = PutOptions { life: Some(life) };
+        let options = living(Some(life));
         let client = &self.node.client;
         client.put_with(BUCKET, key, "v", options).await.unwrap();
     }
@@ -68,6 +68,13 @@ impl Timed {
         let objects = self.objects();
         let is_gone = async || objects.get(&object_of(key)).await.is_none();
         eventually("the object is removed", is_gone).await;
+    }
+}
+
+fn living(life: Option<Duration>) -> PutOptions {
+    PutOptions {
+        life,
+        ..PutOptions::default()
     }
 }
 
@@ -165,10 +172,7 @@ async fn a_life_of_nothing_or_of_ages_is_an_invalid_argument_that_names_the_limi
     let bench = Timed::start().await;
     for seconds in [0, 3_153_600_001] {
         let life = Some(Duration::from_secs(seconds));
-        let put = bench
-            .node
-            .client
-            .put_with(BUCKET, "k", "v", PutOptions { life });
+        let put = bench.node.client.put_with(BUCKET, "k", "v", living(life));
         let refused = put.await.unwrap_err();
         assert!(
             matches!(refused, ClientError::InvalidInput(_)),

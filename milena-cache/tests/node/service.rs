@@ -50,6 +50,7 @@ fn put_request(bucket: &str, key: impl Into<Bytes>, value: impl Into<Bytes>) -> 
         bucket: bucket.to_owned(),
         value: value.into(),
         ttl_seconds: None,
+        ack: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::{join_all, select_all};
-use milena_cache::operation::Lives;
+use milena_cache::operation::{Lives, WriteMode};
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_cache::store::s3::{S3Config, S3Credentials};
@@ -132,6 +132,9 @@ impl Cluster {
                 DiskSync::Os,
                 boot_id(),
             )),
+            write_mode: WriteMode::WriteThrough,
+            // A put may ask for it (`ack`).
+            drain_timeout: S3_TIMEOUT,
             s3: S3Config {
                 region: S3_REGION.to_owned(),
                 bucket: S3_BUCKET.to_owned(),

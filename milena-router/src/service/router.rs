@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_client::{Address, PutOptions};
+use milena_client::{Ack, Address, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_protos::STALE_METADATA;
 use milena_protos::router_server::router_server::Router;
@@ -80,14 +80,17 @@ impl Router for RouterService {
             bucket,
             value,
             ttl_seconds,
+            ack,
         } = request.into_inner();
         self.answer(Op::Put, async {
             self.rate_limit.admit()?;
             let key = EntryKey::new(&bucket, &key)?;
             self.check_value(value.len())?;
-            // Its limits are the node's to check.
+            let ack = ack.unwrap_or_default();
             let options = PutOptions {
+                // Its limits are the node's to check.
                 life: ttl_seconds.map(Duration::from_secs),
+                ack: Ack::from_wire(ack).ok_or_else(|| unknown_ack(ack))?,
             };
             self.forward.put(&key, value, options, deadline).await?;
             Ok(PutResponse { successful: true })
@@ -156,4 +159,10 @@ impl RouterService {
         }
         Ok(())
     }
+}
+
+fn unknown_ack(number: i32) -> Error {
+    Error::InvalidInput(format!(
+        "ack is {number}; expected 0 (ACK_DEFAULT), 1 (ACK_DISK) or 2 (ACK_S3)"
+    ))
 }

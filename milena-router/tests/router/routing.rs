@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{Cluster, Node};
 use bytes::Bytes;
-use milena_client::{Address, Client, ClientError, Options, PutOptions};
+use milena_client::{Ack, Address, Client, ClientError, Options, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_cluster::placement::{Node as PlacedNode, SlotTable, slot_of};
 use milena_protos::router_server::router_client::RouterClient as RawClient;
@@ -78,13 +78,27 @@ async fn what_a_put_asks_for_reaches_the_node() {
     let client = &cluster.client;
     client.put("b", "k", "v").await.unwrap();
     for life in [Duration::ZERO, Duration::from_secs(300), Duration::MAX] {
-        let options = PutOptions { life: Some(life) };
+        let options = PutOptions {
+            life: Some(life),
+            ..PutOptions::default()
+        };
+        client.put_with("b", "k", "v", options).await.unwrap();
+    }
+    for ack in [Ack::Disk, Ack::S3] {
+        let options = PutOptions {
+            ack,
+            ..PutOptions::default()
+        };
         client.put_with("b", "k", "v", options).await.unwrap();
     }
     assert_eq!(
         *nodes[0].entries().lives.lock().unwrap(),
-        [None, Some(0), Some(300), Some(u64::MAX)],
+        [None, Some(0), Some(300), Some(u64::MAX), None, None],
         "as it was asked for: the node checks it"
+    );
+    assert_eq!(
+        *nodes[0].entries().acks.lock().unwrap(),
+        [None, None, None, None, Some(1), Some(2)]
     );
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Entries {
     map: Mutex<HashMap<(String, Bytes), Bytes>>,
     /// The lives that the puts asked for, in their order.
     pub(crate) lives: Mutex<Vec<Option<u64>>>,
+    /// When they asked to be acknowledged.
+    pub(crate) acks: Mutex<Vec<Option<i32>>>,
     /// A permit for each call that came for the bucket "gated".
     pub(crate) gated: Semaphore,
     /// A permit for each of them that may go on.
@@ -94,6 +96,7 @@ impl Node {
         let entries = Arc::new(Entries {
             map: Mutex::default(),
             lives: Mutex::default(),
+            acks: Mutex::default(),
             gated: Semaphore::new(0),
             gate: Semaphore::new(0),
         });
@@ -175,9 +178,11 @@ impl Cache for Entries {
             bucket,
             value,
             ttl_seconds,
+            ack,
         } = request.into_inner();
         self.ask(&bucket).await?;
         self.lives.lock().unwrap().push(ttl_seconds);
+        self.acks.lock().unwrap().push(ack);
         self.map.lock().unwrap().insert((bucket, key), value);
         Ok(Response::new(PutResponse { successful: true }))
     }

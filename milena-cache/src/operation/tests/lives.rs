@@ -23,6 +23,7 @@ fn tiers(lives: Lives) -> Tiers {
     let tier = |name, index: usize| Tier::new(name, stores[index].clone(), &metrics);
     let operation = Operation::new(
         vec![tier("fast", 0), tier("slow", 1)],
+        None,
         tier("durable", 2),
         Limits {
             lives,
@@ -43,7 +44,11 @@ fn tiers(lives: Lives) -> Tiers {
 
 impl Tiers {
     async fn put(&self, life: Option<Duration>) {
-        let (value, options) = (Bytes::from("v"), PutOptions { life });
+        let value = Bytes::from("v");
+        let options = PutOptions {
+            life,
+            ..PutOptions::default()
+        };
         let put = self.operation.put(key(), value, options, None);
         put.await.expect("put");
     }

@@ -144,6 +144,7 @@ async fn bench_with(stale_life: Duration) -> Bench {
             Tier::new("fast", fast.clone(), &metrics),
             Tier::new("slow", slow.clone(), &metrics),
         ],
+        None,
         Tier::new("durable", truth.clone(), &metrics),
         Limits {
             lives: Lives::of_copies(COPY_LIFE),

@@ -5,12 +5,11 @@
 //! key is here exactly while its newest record is dirty; what is here is never dropped for space.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 use super::format::SegmentId;
@@ -21,7 +20,7 @@ use crate::store::write_back::{Dirty, DirtyStats, WriteId};
 pub(super) struct DirtyRecords {
     state: Mutex<State>,
     /// How many there are: looked at where it mostly is none.
-    count: AtomicUsize,
+    pub(super) count: watch::Sender<usize>,
     clock: Clock,
     /// Something became dirty, or was given back.
     pub(super) can_take: Notify,
@@ -76,7 +75,7 @@ impl DirtyRecords {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             state: Mutex::default(),
-            count: AtomicUsize::new(0),
+            count: watch::Sender::new(0),
             clock,
             can_take: Notify::new(),
             has_shrunk: Notify::new(),
@@ -85,7 +84,7 @@ impl DirtyRecords {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+        *self.count.borrow()
     }
 
     /// The record at `location` is the newest of its key, and dirty. What was dirty of the key before is not any
@@ -287,7 +286,9 @@ impl DirtyRecords {
         let mut state: MutexGuard<'_, State> =
             self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut state);
-        self.count.store(state.by_key.len(), Ordering::Release);
+        let count = state.by_key.len();
+        self.count
+            .send_if_modified(|shown| std::mem::replace(shown, count) != count);
         done
     }
 }

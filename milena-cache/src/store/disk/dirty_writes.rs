@@ -96,6 +96,12 @@ impl WriteBackStore for DiskStore {
         }
     }
 
+    async fn all_clean(&self) {
+        let mut count = self.shared.dirty.count.subscribe();
+        // The sender is in `self`: it cannot go while this waits.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+
     fn dirty_stats(&self) -> DirtyStats {
         self.shared.dirty.stats()
     }
