@@ -35,6 +35,7 @@ mod budget;
 mod client;
 mod expired;
 mod failure;
+mod hedge;
 mod lease;
 mod limiter;
 pub mod object_key;
@@ -86,7 +87,13 @@ impl S3Store {
         let client = client::client(&config, &limits).await;
         let probe = probe_request(&client, &config, limits);
         Self {
-            requests: Requests::new(limits, probe, clock.clone(), Arc::clone(&observer)),
+            requests: Requests::new(
+                limits,
+                config.hedges_gets,
+                probe,
+                clock.clone(),
+                Arc::clone(&observer),
+            ),
             client,
             config,
             limits,

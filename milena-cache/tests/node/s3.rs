@@ -95,6 +95,7 @@ impl Fixture {
             prefix: String::new(),
             timeout: Duration::from_secs(30),
             value_bytes_max: Options::VALUE_BYTES_MAX,
+            hedges_gets: false,
             credentials: S3Credentials::Static {
                 access_key_id: ACCESS_KEY.to_owned(),
                 secret_access_key: ACCESS_KEY.to_owned(),
