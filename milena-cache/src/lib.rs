@@ -165,36 +165,20 @@ impl Node {
         watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
-        let memberships = Background::default();
-        let advertised = Advertised::new(config.advertise_addr, grpc.addr());
-        for router in &config.routers {
-            let joined = metrics.joined_routers.clone();
-            let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
-            memberships
-                .tasks
-                .spawn(membership.run(memberships.stop.clone()));
-        }
+        let memberships = memberships(&config, grpc.addr(), &metrics, &clock);
         let upkeep = Background::default();
         upkeep
             .tasks
             .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
         upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
-        upkeep.tasks.spawn(sweeper::remove_what_reads_met(
-            s3.expired_keys(),
-            operation.clone(),
-            upkeep.stop.clone(),
-        ));
-        let sweep_metrics = SweepMetrics::new(&metrics);
-        if let Some(interval) = config.sweep_interval {
-            let sweeper = Sweeper {
-                s3: Arc::clone(&s3),
-                operation: operation.clone(),
-                interval,
-                metrics: sweep_metrics,
-                clock: clock.clone(),
-            };
-            upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
-        }
+        let sweeper = Sweeper {
+            s3: Arc::clone(&s3),
+            operation: operation.clone(),
+            interval: config.sweep_interval,
+            metrics: SweepMetrics::new(&metrics),
+            clock,
+        };
+        sweeper.spawn(&upkeep);
         let uploads = Background::default();
         let (uploading, stop) = (operation.clone(), uploads.stop.clone());
         uploads
@@ -330,6 +314,20 @@ impl Tiers {
             operation,
         })
     }
+}
+
+/// Joins every router, and leaves them when it is stopped.
+fn memberships(config: &Config, own: SocketAddr, metrics: &Metrics, clock: &Clock) -> Background {
+    let memberships = Background::default();
+    let advertised = Advertised::new(config.advertise_addr.clone(), own);
+    for router in &config.routers {
+        let joined = metrics.joined_routers.clone();
+        let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
+        memberships
+            .tasks
+            .spawn(membership.run(memberships.stop.clone()));
+    }
+    memberships
 }
 
 impl disk::Observer for DiskMetrics {

@@ -18,3 +18,4 @@ mod s3_faults;
 mod s3_requests;
 mod service;
 mod support;
+mod write_back;
