@@ -4,7 +4,9 @@ mod delete;
 mod dev;
 mod doctor;
 mod failure;
+mod flush;
 mod get;
+mod output;
 mod put;
 mod sweep;
 mod target;
@@ -31,6 +33,7 @@ enum Verb {
     Put(put::Put),
     Get(get::Get),
     Delete(delete::Delete),
+    Flush(flush::Flush),
     Doctor(doctor::Doctor),
     Sweep(sweep::Sweep),
 }
@@ -52,6 +55,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Put(put) => put.run().await,
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
+        Verb::Flush(flush) => flush.run().await,
         Verb::Doctor(doctor) => doctor.run(),
         Verb::Sweep(sweep) => sweep.run().await,
     }

@@ -1,4 +1,4 @@
-//! What put, get and delete have in common: which server, which entry.
+//! What put, get, delete and flush have in common: which server, which entry.
 //!
 //! Checks neither bucket nor key: the server does, and its answer names the limit.
 
@@ -17,12 +17,19 @@ use crate::failure::Failure;
 /// that it is the server's own limit that decides.
 pub(crate) const VALUE_BYTES_MAX: usize = 1 << 30;
 
-/// The server that is asked.
+/// Where the server is.
 #[derive(Args)]
-pub(crate) struct Server {
+pub(crate) struct Place {
     /// The address of a router or of a node, as host:port or https://host:port
     #[arg(long, env = "MILENA_ADDR", default_value_t = default_address(), value_parser = parse_address)]
     addr: Address,
+}
+
+/// The server that is asked.
+#[derive(Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    place: Place,
 
     /// How long the server may take to answer, such as 500ms, 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
@@ -44,13 +51,25 @@ pub(crate) struct Entry {
 }
 
 impl Server {
-    /// Asks the server: as a router, and if it says that it is none, as a node.
+    /// See [`Place::ask`].
     pub(crate) async fn ask<T>(
         &self,
         call: impl AsyncFn(Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
+        self.place.ask(self.timeout, call).await
+    }
+}
+
+impl Place {
+    /// Asks the server, which has `deadline` for each answer: as a router, and if it says that it is none, as a
+    /// node.
+    pub(crate) async fn ask<T>(
+        &self,
+        deadline: Duration,
+        call: impl AsyncFn(Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
         let options = Options {
-            deadline: self.timeout,
+            deadline,
             value_bytes_max: VALUE_BYTES_MAX,
             ..Options::default()
         };
@@ -95,7 +114,7 @@ fn parse_address(text: &str) -> Result<Address, InvalidAddress> {
     }
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .filter(|timeout| !timeout.is_zero())
         .ok_or_else(|| format!("expected {EXPECTED_DURATION}"))

@@ -4,6 +4,7 @@
 
 mod dev;
 mod doctor;
+mod flush;
 mod harness;
 mod sweep;
 mod verbs;
