@@ -38,6 +38,9 @@ const PREFIX_BYTES_MAX: usize = 512;
 /// The longest `S3_TIMEOUT`: no caller waits longer, and the client's clock has an end.
 const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
+/// The longest `STALE_IF_ERROR`: a year.
+const STALE_LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -61,6 +64,8 @@ pub struct Config {
     pub s3: S3Config,
     /// How long entries and their copies live (`TTL_SECONDS`, `TTL_SCOPE`, `TTL_JITTER`).
     pub lives: Lives,
+    /// How long after that a copy may still be served while S3 fails (`STALE_IF_ERROR`), in whole seconds.
+    pub stale_life: Duration,
     /// How long a miss is remembered (`NEGATIVE_TTL`); zero: not at all.
     pub miss_life: Duration,
     /// How often S3 is swept of what has expired (`SWEEP_INTERVAL`); `None`: never.
@@ -72,7 +77,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 28] = [
+pub static SETTINGS: [&Setting; 29] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -99,6 +104,7 @@ pub static SETTINGS: [&Setting; 28] = [
     &TTL_JITTER,
     &SWEEP_INTERVAL,
     &NEGATIVE_TTL,
+    &STALE_IF_ERROR,
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
 ];
@@ -215,6 +221,14 @@ static NEGATIVE_TTL: Setting = Setting {
     example: "5s",
     help: "How long a miss is answered without asking S3 again; 0 for always asking",
 };
+static STALE_IF_ERROR: Setting = Setting {
+    name: "STALE_IF_ERROR",
+    also: &[],
+    presence: Presence::Default("0"),
+    expected: "a number of seconds up to a year, or a duration such as 10m (units s, m, h, d)",
+    example: "10m",
+    help: "How long after TTL_SECONDS a local copy may still be served if S3 fails; 0 for not at all",
+};
 static RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
     also: &[],
@@ -240,8 +254,7 @@ impl Config {
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse::<u16>().ok());
         let region = raw.read(&AWS_REGION, parse_region);
         let bucket = raw.read(&S3_BUCKET, parse_s3_bucket);
-        let level = raw.read(&LOG_LEVEL, LogLevel::parse);
-        let format = raw.read(&LOG_FORMAT, LogFormat::parse);
+        let logging = read_logging(&mut raw);
         let advertise_addr = raw.read(&ADVERTISE_ADDR, |text| Address::parse(text).ok());
         let memory_bytes_max = raw.read(&LRU_MAX_BYTES, parse_bytes);
         raw.read(&EVICTION_POLICY, |text| (text == "lru").then_some(()));
@@ -252,6 +265,7 @@ impl Config {
         let lives = lives::read(&mut raw, copy_seconds);
         let sweep_interval = raw.read(&SWEEP_INTERVAL, parse_sweep_interval);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
+        let stale_life = raw.read(&STALE_IF_ERROR, parse_stale_life);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
 
@@ -282,21 +296,28 @@ impl Config {
                 credentials: S3Credentials::Chain,
             },
             lives: lives.expect(given),
+            stale_life: stale_life.expect(given),
             miss_life: miss_life.expect(given),
             sweep_interval: sweep_interval.expect(given),
             value_bytes_max,
             rate_limit: rate_limit.expect(given),
         };
-        let logging = Logging {
-            level: level.expect(given),
-            format: format.expect(given),
-        };
         Ok(Checked {
             config,
             effective,
-            logging,
+            logging: logging.expect(given),
         })
     }
+}
+
+/// `None`: one of the settings is a mistake, which has been noted.
+fn read_logging(raw: &mut Raw) -> Option<Logging> {
+    let level = raw.read(&LOG_LEVEL, LogLevel::parse);
+    let format = raw.read(&LOG_FORMAT, LogFormat::parse);
+    Some(Logging {
+        level: level?,
+        format: format?,
+    })
 }
 
 fn parse_positive<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
@@ -354,6 +375,10 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
 }
 
+fn parse_stale_life(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|life| life.subsec_nanos() == 0 && *life <= STALE_LIFE_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -408,6 +433,7 @@ mod tests {
         assert_eq!(config.value_bytes_max, 16 << 20);
         assert_eq!(config.s3.timeout, Duration::from_secs(10));
         assert_eq!(config.miss_life, Duration::from_secs(1));
+        assert_eq!(config.stale_life, Duration::ZERO);
         assert_eq!(
             (config.routers, config.rate_limit, config.advertise_addr),
             (vec![], None, None)
@@ -548,6 +574,17 @@ mod tests {
             ("WRITE_BACK_MAX_BYTES", "9MiB"),
         ];
         assert_eq!(with(&too_much).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn stale_copies_are_kept_for_whole_seconds() {
+        let stale_life = |text| with(&[("STALE_IF_ERROR", text)]).map(|config| config.stale_life);
+        assert_eq!(stale_life("90").unwrap(), Duration::from_secs(90));
+        assert_eq!(stale_life("1d").unwrap(), Duration::from_secs(86_400));
+        for wrong in ["500ms", "366d", "long"] {
+            let mistakes = stale_life(wrong).unwrap_err();
+            assert!(mistakes[0].contains("STALE_IF_ERROR"), "{mistakes:?}");
+        }
     }
 
     #[test]

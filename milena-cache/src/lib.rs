@@ -44,7 +44,7 @@ use self::operation::{Limits, Operation, Tier, WriteBack};
 use self::s3_metrics::S3Metrics;
 use self::service::cache::CacheService;
 use self::store::Store;
-use self::store::disk::{self, DiskStore};
+use self::store::disk::{self, DiskConfig, DiskStore};
 use self::store::memory::MemoryStore;
 use self::store::s3::S3Store;
 use self::store::write_back::{DirtyStats, WriteBackStore};
@@ -89,6 +89,13 @@ struct Background {
 }
 
 impl Background {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) {
+        self.tasks.spawn(task(self.stop.clone()));
+    }
+
     async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -167,10 +174,8 @@ impl Node {
 
         let memberships = memberships(&config, grpc.addr(), &metrics, &clock);
         let upkeep = Background::default();
-        upkeep
-            .tasks
-            .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
-        upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
+        upkeep.spawn(|stop| Arc::clone(&watch).run(health.clone(), stop));
+        upkeep.spawn(|stop| sweep(memory, stop));
         let sweeper = Sweeper {
             s3: Arc::clone(&s3),
             operation: operation.clone(),
@@ -180,10 +185,8 @@ impl Node {
         };
         sweeper.spawn(&upkeep);
         let uploads = Background::default();
-        let (uploading, stop) = (operation.clone(), uploads.stop.clone());
-        uploads
-            .tasks
-            .spawn(async move { uploading.upload(stop).await });
+        let uploading = operation.clone();
+        uploads.spawn(|stop| async move { uploading.upload(stop).await });
         Ok(Self {
             grpc,
             admin,
@@ -277,7 +280,12 @@ impl Tiers {
             None => None,
             Some(disk) => {
                 let observer = Arc::new(metrics.disk.clone());
-                let opened = DiskStore::open_observed(disk.clone(), clock.clone(), observer).await;
+                let stale_seconds = config.stale_life.as_secs();
+                let disk = DiskConfig {
+                    stale_seconds: u32::try_from(stale_seconds).unwrap_or(u32::MAX),
+                    ..disk.clone()
+                };
+                let opened = DiskStore::open_observed(disk, clock.clone(), observer).await;
                 Some(opened.map_err(NodeError::Disk)?)
             }
         };
@@ -300,6 +308,7 @@ impl Tiers {
             tier(durable),
             Limits {
                 lives: config.lives,
+                stale_life: config.stale_life,
                 miss_life: config.miss_life,
                 durable_timeout: config.s3.timeout,
             },

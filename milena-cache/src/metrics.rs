@@ -46,6 +46,8 @@ pub struct Metrics {
     pub misses: IntCounter,
     /// Those of them that were answered from memory.
     pub negative_hits: IntCounter,
+    /// Gets that were answered with a stale copy, because S3 failed.
+    pub stale_answers: IntCounter,
     /// Copies that S3 was asked about.
     pub revalidations: RevalidationMetrics,
     /// Routers that know of this node.
@@ -255,6 +257,10 @@ impl Metrics {
             "milena_cache_negative_hits_total",
             "Misses that were remembered, so that S3 was not asked",
         );
+        let stale_answers = IntCounter::new(
+            "milena_stale_answers_total",
+            "Gets that were answered with a stale copy, because S3 failed",
+        );
         let joined = IntGauge::new("milena_routers_joined", "Routers that know of this node");
         let tiers = TierFamilies::new(&registry);
         Self {
@@ -263,6 +269,7 @@ impl Metrics {
             durations: tiers.durations_of(ALL_TIERS),
             misses: registered(&registry, misses),
             negative_hits: registered(&registry, negative_hits),
+            stale_answers: registered(&registry, stale_answers),
             revalidations: RevalidationMetrics::new(&registry),
             joined_routers: registered(&registry, joined),
             disk: DiskMetrics::new(&registry),
@@ -448,6 +455,7 @@ mod tests {
             "milena_cache_hits_total{tier=\"s3\"} 0",
             "milena_cache_misses_total 0",
             "milena_cache_negative_hits_total 0",
+            "milena_stale_answers_total 0",
             "milena_revalidations_total{result=\"unchanged\"} 0",
             "milena_operation_duration_seconds_count{op=\"put\",tier=\"all\"} 0",
             "milena_operation_duration_seconds_bucket{op=\"get\",tier=\"memory\",le=\"0.00005\"} 0",

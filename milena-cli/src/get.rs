@@ -15,6 +15,9 @@ use crate::target::{Entry, Server};
 /// What a new file may be used for, before the umask: as for every file that a shell makes.
 const FILE_MODE: u32 = 0o666;
 
+/// What is said on standard error of a stale value.
+const STALE: &str = "stale: S3 fails, and this is a copy whose time has passed";
+
 /// Write the value of a key to standard output, as it is
 #[derive(Args)]
 #[command(after_help = "\
@@ -41,10 +44,15 @@ impl Get {
         let bucket = &self.entry.bucket;
         let found = self
             .server
-            .ask(async |client| client.get(bucket, &key).await)
+            .ask(async |client| client.find(bucket, &key).await)
             .await?;
-        let value =
+        let found =
             found.ok_or_else(|| Failure::miss(format!("bucket {bucket} has no such key")))?;
+        let value = found.value;
+        if found.is_stale {
+            // If nobody can read it, the value is worth more.
+            let _ = writeln!(io::stderr(), "{STALE}");
+        }
         match &self.output {
             None => write_out(&value).map_err(|error| unwritable("standard output", &error)),
             Some(file) => write_file(file, &value)

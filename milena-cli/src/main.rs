@@ -1,5 +1,6 @@
 //! The binary `milena`: arguments → verb → exit code; nothing else.
 
+mod bench;
 mod delete;
 mod dev;
 mod doctor;
@@ -36,6 +37,7 @@ enum Verb {
     Flush(flush::Flush),
     Doctor(doctor::Doctor),
     Sweep(sweep::Sweep),
+    Bench(Box<bench::Bench>),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +60,6 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Flush(flush) => flush.run().await,
         Verb::Doctor(doctor) => doctor.run(),
         Verb::Sweep(sweep) => sweep.run().await,
+        Verb::Bench(bench) => bench.run().await,
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::{
     Ack as WireAck, DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest,
     GetResponse, PutRequest, PutResponse,
 };
 use milena_protos::router_server::{JoinRequest, JoinResponse, LeaveRequest, LeaveResponse};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 use crate::address::{Address, InvalidAddress};
 use crate::connection::{Connection, Options};
@@ -19,6 +20,15 @@ use crate::error::ClientError;
 pub struct Client {
     connection: Connection,
     paths: &'static Paths,
+}
+
+/// What a get has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The value.
+    pub value: Bytes,
+    /// S3 fails, and this is a copy whose time has passed: the value may have changed (`STALE_IF_ERROR`).
+    pub is_stale: bool,
 }
 
 /// What a put may ask for.
@@ -160,13 +170,30 @@ impl Client {
         bucket: impl Into<String>,
         key: impl AsRef<[u8]>,
     ) -> Result<Option<Bytes>, ClientError> {
+        let found = self.find(bucket, key).await?;
+        Ok(found.map(|found| found.value))
+    }
+
+    /// As [`Client::get`], with what the server says of the value.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn find(
+        &self,
+        bucket: impl Into<String>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<Found>, ClientError> {
         let request = GetRequest {
             key: Bytes::copy_from_slice(key.as_ref()),
             bucket: bucket.into(),
         };
-        let answer: Result<GetResponse, _> = self.connection.call(self.paths.get, request).await;
+        let answer = self.connection.call(self.paths.get, request).await;
         match answer {
-            Ok(found) => Ok(found.successful.then_some(found.value)),
+            Ok(answer) => {
+                let is_stale = answer.metadata().contains_key(STALE_METADATA);
+                let GetResponse { successful, value } = answer.into_inner();
+                Ok(successful.then_some(Found { value, is_stale }))
+            }
             Err(error) if error.status().code() == Code::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -210,8 +237,8 @@ impl Client {
                 format!("value has {bytes} bytes; this client sends at most {bytes_max}"),
             )));
         }
-        let answer: PutResponse = self.connection.call(self.paths.put, request).await?;
-        acknowledged(answer.successful)
+        let answer: Response<PutResponse> = self.connection.call(self.paths.put, request).await?;
+        acknowledged(answer.get_ref().successful)
     }
 
     /// Removes `key` from `bucket`. Removing what is not there succeeds.
@@ -227,8 +254,9 @@ impl Client {
             key: Bytes::copy_from_slice(key.as_ref()),
             bucket: bucket.into(),
         };
-        let answer: DeleteResponse = self.connection.call(self.paths.delete, request).await?;
-        acknowledged(answer.successful)
+        let answer: Response<DeleteResponse> =
+            self.connection.call(self.paths.delete, request).await?;
+        acknowledged(answer.get_ref().successful)
     }
 
     /// Waits until S3 has every write that was acknowledged by the node, or by any node of the router, for
@@ -240,7 +268,8 @@ impl Client {
         let request = FlushRequest {
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
         };
-        let answer: FlushResponse = self.connection.call(self.paths.flush, request).await?;
+        let answer = self.connection.call(self.paths.flush, request).await?;
+        let answer: FlushResponse = answer.into_inner();
         Ok(Backlog {
             entries: answer.entries,
             bytes: answer.bytes,
@@ -289,8 +318,8 @@ impl RouterClient {
             address: node.to_string(),
         };
         let path = "/router_server.Router/Join";
-        let answer: JoinResponse = self.connection.call(path, request).await?;
-        acknowledged(answer.successful)
+        let answer: Response<JoinResponse> = self.connection.call(path, request).await?;
+        acknowledged(answer.get_ref().successful)
     }
 
     /// Gives back the share of the node at `node`. Giving back what it does not have succeeds.
@@ -302,8 +331,8 @@ impl RouterClient {
             address: node.to_string(),
         };
         let path = "/router_server.Router/Leave";
-        let answer: LeaveResponse = self.connection.call(path, request).await?;
-        acknowledged(answer.successful)
+        let answer: Response<LeaveResponse> = self.connection.call(path, request).await?;
+        acknowledged(answer.get_ref().successful)
     }
 }
 

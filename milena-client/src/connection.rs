@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Status, TimeoutExpired};
+use tonic::{Code, Request, Response, Status, TimeoutExpired};
 use tonic_prost::ProstCodec;
 
 use crate::address::{Address, InvalidAddress};
@@ -102,7 +102,11 @@ impl Connection {
     }
 
     /// Calls the method at `path` with `message` and waits for the answer until the deadline.
-    pub(crate) async fn call<Q, A>(&self, path: &'static str, message: Q) -> Result<A, ClientError>
+    pub(crate) async fn call<Q, A>(
+        &self,
+        path: &'static str,
+        message: Q,
+    ) -> Result<Response<A>, ClientError>
     where
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
@@ -130,7 +134,11 @@ impl Connection {
     }
 
     /// One call, as long as it takes. A status with a source is not the server's.
-    async fn unary<Q, A>(&self, path: &'static str, request: Request<Q>) -> Result<A, Status>
+    async fn unary<Q, A>(
+        &self,
+        path: &'static str,
+        request: Request<Q>,
+    ) -> Result<Response<A>, Status>
     where
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
@@ -144,8 +152,7 @@ impl Connection {
             .await
             .map_err(|error| Status::from_error(error.into()))?;
         let path = PathAndQuery::from_static(path);
-        let answer = grpc.unary(request, path, ProstCodec::default()).await?;
-        Ok(answer.into_inner())
+        grpc.unary(request, path, ProstCodec::default()).await
     }
 }
 

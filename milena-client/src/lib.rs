@@ -27,6 +27,6 @@ mod connector;
 mod error;
 
 pub use address::{Address, InvalidAddress};
-pub use client::{Ack, Backlog, Client, PutOptions, RouterClient};
+pub use client::{Ack, Backlog, Client, Found, PutOptions, RouterClient};
 pub use connection::Options;
 pub use error::ClientError;

@@ -13,5 +13,8 @@ pub mod router_server {
     tonic::include_proto!("router_server");
 }
 
+/// Metadata of the answer to a Get, `true`, that says: S3 failed, and the value is a copy whose time has passed.
+pub const STALE_METADATA: &str = "milena-stale";
+
 /// The encoded descriptors of both packages, for gRPC server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

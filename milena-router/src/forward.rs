@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use milena_client::{Backlog, Client, ClientError, PutOptions};
+use milena_client::{Backlog, Client, ClientError, Found, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
 
@@ -35,13 +35,13 @@ impl Forward {
         }
     }
 
-    /// The value of `key`, or `None`.
+    /// What the owner has found of `key`, or `None`.
     ///
     /// # Errors
     /// When no node has joined, or what the owner answered.
-    pub async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Bytes>> {
+    pub async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Found>> {
         self.to_owner(Op::Get, key, deadline, async |owner| {
-            owner.get(key.bucket(), key.key()).await
+            owner.find(key.bucket(), key.key()).await
         })
         .await
     }

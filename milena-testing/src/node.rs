@@ -59,6 +59,7 @@ impl NodeSetup {
             drain_timeout: PATIENCE,
             s3: s3.config(),
             lives: Lives::of_copies(Duration::from_secs(3_600)),
+            stale_life: Duration::ZERO,
             // What a test puts into S3 behind the node is seen at once.
             miss_life: Duration::ZERO,
             sweep_interval: None,

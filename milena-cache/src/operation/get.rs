@@ -13,7 +13,8 @@ use crate::metrics::Op;
 use crate::store::Entry;
 
 impl Operation {
-    /// The entry of `key`, or `None` when no tier holds it.
+    /// The entry of `key`, or `None` when no tier holds it. One that [needs
+    /// revalidation](Entry::needs_revalidation) is stale: the durable tier fails, and `STALE_IF_ERROR` allows it.
     ///
     /// # Errors
     /// When the durable tier cannot tell by `deadline`: a failure is not a miss.
@@ -23,8 +24,10 @@ impl Operation {
         self.0
             .metrics
             .observe(Op::Get, self.0.clock.monotonic() - begun);
-        if matches!(result, Ok(None)) {
-            self.0.metrics.misses.inc();
+        match &result {
+            Ok(None) => self.0.metrics.misses.inc(),
+            Ok(Some(entry)) if entry.needs_revalidation => self.0.metrics.stale_answers.inc(),
+            _ => {}
         }
         result
     }
@@ -33,7 +36,7 @@ impl Operation {
         let deadline = self.0.durable_deadline(caller);
         if let Some(fastest) = self.0.copies.first()
             && let Ok(Some(entry)) = self.0.ask(fastest, key, deadline).await
-            && !entry.needs_revalidation
+            && self.0.is_fresh(&entry)
         {
             return Ok(Some(entry));
         }
@@ -53,9 +56,9 @@ impl Operation {
         match tokio::time::timeout_at(deadline.instant(), load).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(_lost)) => Err(Error::InternalError(Cause::new("a load panicked"))),
-            Err(_) => Err(Error::S3Error(Cause::new(
-                "no answer within the caller's deadline",
-            ))),
+            Err(_) => self.0.last_look(key).await.map(Some).ok_or_else(|| {
+                Error::S3Error(Cause::new("no answer within the caller's deadline"))
+            }),
         }
     }
 }
@@ -72,7 +75,7 @@ impl Shared {
             let Ok(Some(copy)) = self.ask(tier, handle.key(), deadline).await else {
                 continue;
             };
-            if copy.needs_revalidation {
+            if !self.is_fresh(&copy) {
                 doubtful = Some(Doubtful { tier, copy });
                 break;
             }
@@ -87,10 +90,15 @@ impl Shared {
         // The life of a copy, and of a miss, is counted from before S3 was asked: from then on what is there may
         // change.
         let asked_at = self.clock.now();
-        let fresh_until = Some(self.limits.lives.fresh_until(asked_at, &self.clock));
+        let fresh_until = Some(self.kept_until(asked_at));
         let found = match &doubtful {
             None => self.ask(&self.durable, handle.key(), deadline).await?,
-            Some(doubtful) => self.revalidate(handle.key(), doubtful, deadline).await?,
+            Some(doubtful) => match self.revalidate(handle.key(), doubtful, deadline).await {
+                Err(error @ Error::S3Error(_)) => {
+                    return self.stale(doubtful).map(Some).ok_or(error);
+                }
+                answer => answer?,
+            },
         };
         let Some(entry) = found else {
             if let Some(_filling) = handle.fill(seen) {
@@ -112,10 +120,9 @@ impl Shared {
 
     /// The same, with an end to how long it is served without asking the durable tier: a dirty one has none.
     fn with_limit(&self, copy: Entry) -> Entry {
-        let (lives, clock) = (&self.limits.lives, &self.clock);
-        let fresh_until = copy.fresh_until;
+        let now = self.clock.now();
         Entry {
-            fresh_until: fresh_until.or_else(|| Some(lives.fresh_until(clock.now(), clock))),
+            fresh_until: copy.fresh_until.or_else(|| Some(self.kept_until(now))),
             ..copy
         }
     }
@@ -129,7 +136,7 @@ impl Shared {
         let found = self
             .timed(Op::Get, tier, tier.store.get(key, deadline))
             .await?;
-        if found.as_ref().is_some_and(|it| !it.needs_revalidation) {
+        if found.as_ref().is_some_and(|copy| self.is_fresh(copy)) {
             tier.metrics.hits.inc();
         }
         Ok(found)

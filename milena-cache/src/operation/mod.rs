@@ -6,7 +6,7 @@
 //! - A caller that was answered sees its write from then on: a write is answered only after every tier
 //!   holds it or has dropped what it held before.
 //! - A write whose outcome in the durable tier is unknown drops the local copies, so that the next get
-//!   asks the durable tier.
+//!   asks the durable tier. One that was never sent leaves them, so that an outage does not empty them.
 //! - A fill never overwrites a newer write and never revives a delete (`key_lock.rs`), and a miss is never
 //!   remembered over one (`misses.rs`).
 //!
@@ -70,6 +70,8 @@ pub struct Tier {
 pub struct Limits {
     /// How long entries and their copies live.
     pub lives: Lives,
+    /// How long after that a copy may still be served if the durable tier fails (`STALE_IF_ERROR`).
+    pub stale_life: Duration,
     /// How long a miss may be answered without asking the durable tier again (`NEGATIVE_TTL`).
     pub miss_life: Duration,
     /// How long the durable tier may take for one operation (`S3_TIMEOUT`).

@@ -168,6 +168,7 @@ fn bench_with(lives: Lives, miss_life: Duration) -> Bench {
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
             lives,
+            stale_life: Duration::ZERO,
             miss_life,
             durable_timeout: Duration::from_secs(10),
         },

@@ -179,7 +179,7 @@ impl Shared {
         let tier = self.copies.last().expect("what is dirty is in the last");
         match change {
             Change::Put(entry) => {
-                let fresh_until = self.limits.lives.fresh_until(self.clock.now(), &self.clock);
+                let fresh_until = self.kept_until(self.clock.now());
                 let copy = Entry {
                     fresh_until: Some(fresh_until),
                     ..entry.clone()
@@ -200,7 +200,7 @@ impl Shared {
             self.forget_faster(key).await;
             return;
         };
-        let fresh_until = self.limits.lives.fresh_until(self.clock.now(), &self.clock);
+        let fresh_until = self.kept_until(self.clock.now());
         let copy = Entry {
             fresh_until: Some(fresh_until),
             ..entry.clone()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_cluster::key::EntryKey;
+use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::cache_server::Cache;
 use milena_protos::cache_server::{
     DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
@@ -14,6 +15,7 @@ use milena_server::clock::Clock;
 use milena_server::grpc::answer_due;
 use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
@@ -92,13 +94,18 @@ impl Cache for CacheService {
                 .operation
                 .get(&EntryKey::new(&bucket, &key)?, deadline)
                 .await?;
-            let entry = found.ok_or(Error::KeyNotFound)?;
-            Ok(GetResponse {
-                successful: true,
-                value: entry.value,
-            })
+            found.ok_or(Error::KeyNotFound)
         };
-        self.answer(Op::Get, call).await
+        let found = self.answer(Op::Get, call).await?.into_inner();
+        let mut answer = Response::new(GetResponse {
+            successful: true,
+            value: found.value,
+        });
+        if found.needs_revalidation {
+            let metadata = answer.metadata_mut();
+            metadata.insert(STALE_METADATA, MetadataValue::from_static("true"));
+        }
+        Ok(answer)
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {

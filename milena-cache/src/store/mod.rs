@@ -24,12 +24,14 @@ pub struct Entry {
     pub value: Bytes,
     /// When the entry's own life ends, in every tier, measured from the put. `None`: never.
     pub expires_at: Option<UnixMillis>,
-    /// Until when a local copy may be served without asking S3 again. `None` in S3 itself.
+    /// Until when a local copy may be given. It is fresh until `STALE_IF_ERROR` before that, and then has to be
+    /// revalidated. `None` in S3 itself.
     pub fresh_until: Option<UnixMillis>,
     /// What the durable tier called this very value.
     pub version: Version,
     /// It may be out of date, so the durable tier has to be asked whether this is still its version. Said by a
-    /// store of what it gives; of no meaning in what it is given.
+    /// store of what it gives; of no meaning in what it is given. Said by an operation: the durable tier could
+    /// not be asked, and this is stale.
     pub needs_revalidation: bool,
 }
 

@@ -95,6 +95,7 @@ async fn a_new_backend_is_a_tier_wherever_it_is_put() {
         Tier::new("last", last.clone(), &metrics),
         Limits {
             lives: Lives::of_copies(Duration::from_secs(60)),
+            stale_life: Duration::ZERO,
             miss_life: Duration::ZERO,
             durable_timeout: Duration::from_secs(60),
         },

@@ -17,5 +17,6 @@ mod s3_expiry;
 mod s3_faults;
 mod s3_requests;
 mod service;
+mod stale;
 mod support;
 mod write_back;

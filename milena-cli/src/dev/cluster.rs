@@ -148,6 +148,7 @@ impl Cluster {
                 },
             },
             lives: Lives::of_copies(COPY_LIFE),
+            stale_life: Duration::ZERO,
             miss_life: MISS_LIFE,
             sweep_interval: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,

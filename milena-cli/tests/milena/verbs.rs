@@ -5,6 +5,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
+use std::time::Duration;
+
+use milena_server::clock::{Clock, UnixMillis};
+use milena_testing::node::NodeSetup;
+use milena_testing::s3::TestS3;
 
 use crate::harness::{
     Dev, assert_refused, assert_silent_success, code, milena, noise, run, stderr,
@@ -222,4 +227,26 @@ fn the_version_says_of_what_it_was_made() {
         "{text}"
     );
     assert!(text.contains("rustc "), "{text}");
+}
+
+#[test]
+fn a_stale_value_is_given_and_said_to_be_one() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let clock = Clock::manual(UnixMillis(1_700_000_000_000));
+    let mut s3 = runtime.block_on(TestS3::start());
+    let mut setup = NodeSetup::new(&s3);
+    setup.config.stale_life = Duration::from_secs(60);
+    let node = runtime.block_on(setup.start_at(clock.clone()));
+    let at_node = |arguments: &[&str]| {
+        let mut asked = milena();
+        asked.args(arguments).args(["--addr", &node.address()]);
+        run(&mut asked, b"")
+    };
+    assert_silent_success(&at_node(&["put", "b", "k", "v"]));
+    assert_eq!(stderr(&at_node(&["get", "b", "k"])), "");
+    runtime.block_on(s3.cut());
+    clock.advance(setup.config.lives.copy);
+    let stale = at_node(&["get", "b", "k"]);
+    assert_eq!((code(&stale), &stale.stdout[..]), (0, &b"v"[..]));
+    assert!(stderr(&stale).starts_with("stale: "), "{}", stderr(&stale));
 }

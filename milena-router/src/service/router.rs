@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use milena_client::{Ack, Address, PutOptions};
 use milena_cluster::key::EntryKey;
+use milena_protos::STALE_METADATA;
 use milena_protos::router_server::router_server::Router;
 use milena_protos::router_server::{
     DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
@@ -18,6 +19,7 @@ use milena_server::clock::{Clock, Deadline};
 use milena_server::grpc::answer_due;
 use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::status::{outcome_of, status_of};
@@ -53,16 +55,22 @@ impl Router for RouterService {
     async fn get(&self, request: Request<GetRequest>) -> Answer<GetResponse> {
         let deadline = self.due(&request);
         let GetRequest { key, bucket } = request.into_inner();
-        self.answer(Op::Get, async {
+        let answer = self.answer(Op::Get, async {
             self.rate_limit.admit()?;
             let key = EntryKey::new(&bucket, &key)?;
             let found = self.forward.get(&key, deadline).await?;
-            Ok(GetResponse {
-                successful: true,
-                value: found.ok_or(Error::KeyNotFound)?,
-            })
-        })
-        .await
+            found.ok_or(Error::KeyNotFound)
+        });
+        let found = answer.await?.into_inner();
+        let mut answer = Response::new(GetResponse {
+            successful: true,
+            value: found.value,
+        });
+        if found.is_stale {
+            let metadata = answer.metadata_mut();
+            metadata.insert(STALE_METADATA, MetadataValue::from_static("true"));
+        }
+        Ok(answer)
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Answer<PutResponse> {

@@ -365,3 +365,13 @@ async fn what_is_no_address_can_neither_join_nor_leave() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_node_says_of_a_value_is_passed_on() {
+    let (cluster, _nodes) = Cluster::start_with_nodes(1).await;
+    for (bucket, is_stale) in [("stale", true), ("b", false)] {
+        cluster.client.put(bucket, "k", "v").await.unwrap();
+        let found = cluster.client.find(bucket, "k").await.unwrap().unwrap();
+        assert_eq!((&found.value[..], found.is_stale), (&b"v"[..], is_stale));
+    }
+}

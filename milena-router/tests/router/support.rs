@@ -145,7 +145,7 @@ impl Node {
 }
 
 impl Entries {
-    /// "silent" is never answered, "gated" when the test says so, "refusing" with a refusal.
+    /// What is got of "stale" is stale; "silent" is never answered, "gated" when the test says so, "refusing" with a refusal.
     async fn ask(&self, bucket: &str) -> Result<(), Status> {
         match bucket {
             "silent" => std::future::pending().await,
@@ -169,11 +169,17 @@ impl Cache for Entries {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let GetRequest { key, bucket } = request.into_inner();
         self.ask(&bucket).await?;
+        let is_stale = bucket == "stale";
         let value = self.map.lock().unwrap().get(&(bucket, key)).cloned();
-        Ok(Response::new(GetResponse {
+        let mut answer = Response::new(GetResponse {
             successful: true,
             value: value.ok_or_else(|| Status::not_found("not here"))?,
-        }))
+        });
+        if is_stale {
+            let metadata = answer.metadata_mut();
+            metadata.insert("milena-stale", "true".parse().unwrap());
+        }
+        Ok(answer)
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {

@@ -27,6 +27,7 @@ fn tiers(lives: Lives) -> Tiers {
         tier("durable", 2),
         Limits {
             lives,
+            stale_life: Duration::ZERO,
             miss_life: Duration::ZERO,
             durable_timeout: Duration::from_secs(10),
         },

@@ -48,14 +48,14 @@ impl Store for Doubting {
 struct Truth {
     values: Mutex<HashMap<EntryKey, Bytes>>,
     asked: Mutex<Vec<&'static str>>,
-    is_away: Mutex<bool>,
+    fails: Mutex<Option<Error>>,
     before_answer: Gate,
 }
 
 impl Truth {
     fn lookup(&self, key: &EntryKey) -> Result<Option<Entry>> {
-        if *self.is_away.lock() {
-            return Err(Error::S3Error(Cause::new("away")));
+        if let Some(error) = self.fails.lock().clone() {
+            return Err(error);
         }
         let found = self.values.lock().get(key).cloned();
         Ok(found.map(|value| Entry {
@@ -119,6 +119,14 @@ struct Bench {
 
 /// The slow tier holds `v` and doubts it; the fast one has forgotten it.
 async fn doubting() -> Bench {
+    let bench = bench_with(Duration::ZERO).await;
+    bench.fast.delete(&key(), bench.soon()).await.unwrap();
+    bench.slow.doubted.lock().insert(key());
+    bench
+}
+
+/// All tiers hold `v`; stale copies are served for so long if the durable tier fails.
+async fn bench_with(stale_life: Duration) -> Bench {
     let clock = Clock::manual(UnixMillis(1_000));
     let room = MemoryConfig {
         entries_max: 100,
@@ -140,6 +148,7 @@ async fn doubting() -> Bench {
         Tier::new("durable", truth.clone(), &metrics),
         Limits {
             lives: Lives::of_copies(COPY_LIFE),
+            stale_life,
             miss_life: Duration::from_secs(1),
             durable_timeout: Duration::from_secs(10),
         },
@@ -160,8 +169,6 @@ async fn doubting() -> Bench {
         .put(key(), Bytes::from("v"), PutOptions::default(), None)
         .await
         .unwrap();
-    bench.fast.delete(&key(), bench.soon()).await.unwrap();
-    bench.slow.doubted.lock().insert(key());
     bench
 }
 
@@ -184,6 +191,16 @@ impl Bench {
     async fn copies(&self) -> [Option<Entry>; 2] {
         let fast = self.fast.get(&key(), self.soon()).await.unwrap();
         [fast, self.slow.get(&key(), self.soon()).await.unwrap()]
+    }
+
+    fn fail(&self) {
+        *self.truth.fails.lock() = Some(Error::S3Error(Cause::new("away")));
+    }
+
+    /// The value that a get gives, and whether it is stale.
+    async fn found(&self) -> Result<Option<(Bytes, bool)>> {
+        let found = self.operation.get(&key(), None).await?;
+        Ok(found.map(|entry| (entry.value, entry.needs_revalidation)))
     }
 
     fn asked(&self) -> Vec<&'static str> {
@@ -241,13 +258,13 @@ async fn a_deleted_value_is_a_miss_and_its_copy_is_dropped() {
 #[tokio::test]
 async fn while_nobody_can_be_asked_it_is_not_served_and_not_dropped() {
     let bench = doubting().await;
-    *bench.truth.is_away.lock() = true;
+    bench.fail();
     for _ in 0..3 {
         let failed = bench.get().await;
         assert!(matches!(failed, Err(Error::S3Error(_))), "{failed:?}");
     }
     assert_eq!(bench.metrics.revalidations.failed.get(), 3);
-    *bench.truth.is_away.lock() = false;
+    bench.truth.fails.lock().take();
     bench.asked();
     assert_eq!(bench.get().await.unwrap(), value("v"));
     assert_eq!(bench.asked(), ["get if changed"]);
@@ -290,4 +307,129 @@ async fn an_answer_that_a_write_overtook_changes_nothing() {
         assert_eq!(copies, ["newest"; 2]);
         assert_eq!(bench.get().await.unwrap(), value("newest"));
     }
+}
+
+/// How long stale copies are served.
+const STALE_LIFE: Duration = Duration::from_secs(600);
+
+fn fresh(text: &'static str) -> Option<(Bytes, bool)> {
+    Some((Bytes::from(text), false))
+}
+
+fn stale(text: &'static str) -> Option<(Bytes, bool)> {
+    Some((Bytes::from(text), true))
+}
+
+#[tokio::test]
+async fn a_copy_is_fresh_for_its_life_and_then_revalidated_though_it_is_kept() {
+    let bench = bench_with(STALE_LIFE).await;
+    bench.clock.advance(COPY_LIFE - Duration::from_millis(1));
+    assert_eq!(bench.found().await.unwrap(), fresh("v"));
+    assert_eq!(bench.asked(), [""; 0]);
+    bench.clock.advance(Duration::from_millis(1));
+    assert_eq!(bench.found().await.unwrap(), fresh("v"));
+    assert_eq!(bench.asked(), ["get if changed"]);
+    bench.clock.advance(COPY_LIFE - Duration::from_millis(1));
+    assert_eq!(bench.found().await.unwrap(), fresh("v"));
+    assert_eq!(bench.asked(), [""; 0], "it was fresh again");
+
+    bench.set_truth(Some("newer"));
+    bench.clock.advance(Duration::from_millis(1));
+    assert_eq!(bench.found().await.unwrap(), fresh("newer"));
+    bench.set_truth(None);
+    bench.clock.advance(COPY_LIFE);
+    assert_eq!(bench.found().await.unwrap(), None);
+    assert_eq!(bench.asked(), ["get if changed", "get if changed"]);
+    assert_eq!(bench.copies().await, [None, None]);
+}
+
+#[tokio::test]
+async fn a_stale_copy_is_served_while_the_durable_tier_fails_and_for_so_long_only() {
+    for is_in_memory in [true, false] {
+        let bench = bench_with(STALE_LIFE).await;
+        bench.fail();
+        bench.clock.advance(COPY_LIFE);
+        if !is_in_memory {
+            bench.fast.delete(&key(), bench.soon()).await.unwrap();
+        }
+        assert_eq!(bench.found().await.unwrap(), stale("v"));
+        bench.clock.advance(STALE_LIFE - Duration::from_millis(1));
+        assert_eq!(bench.found().await.unwrap(), stale("v"));
+        assert_eq!(bench.metrics.stale_answers.get(), 2);
+        bench.clock.advance(Duration::from_millis(1));
+        assert!(matches!(bench.found().await, Err(Error::S3Error(_))));
+        assert_eq!(bench.metrics.stale_answers.get(), 2);
+    }
+}
+
+#[tokio::test]
+async fn once_it_answers_again_the_copy_is_not_stale_any_more() {
+    let bench = bench_with(STALE_LIFE).await;
+    bench.fail();
+    bench.clock.advance(COPY_LIFE);
+    assert_eq!(bench.found().await.unwrap(), stale("v"));
+    bench.truth.fails.lock().take();
+    assert_eq!(bench.found().await.unwrap(), fresh("v"));
+    bench.asked();
+    assert_eq!(bench.found().await.unwrap(), fresh("v"));
+    assert_eq!(bench.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_caller_that_cannot_wait_gets_the_stale_copy() {
+    for is_in_memory in [true, false] {
+        let bench = bench_with(STALE_LIFE).await;
+        bench.clock.advance(COPY_LIFE);
+        if !is_in_memory {
+            bench.fast.delete(&key(), bench.soon()).await.unwrap();
+        }
+        bench.truth.before_answer.close();
+        let deadline = bench.clock.deadline_in(Duration::from_millis(10));
+        let found = bench.operation.get(&key(), Some(deadline)).await;
+        let found = found.unwrap().unwrap();
+        assert!(found.value == "v" && found.needs_revalidation);
+        bench.truth.before_answer.open();
+        assert_eq!(bench.found().await.unwrap(), fresh("v"));
+    }
+}
+
+#[tokio::test]
+async fn an_entrys_own_end_is_not_stretched() {
+    let bench = bench_with(STALE_LIFE).await;
+    let own_end = bench.clock.now().after(COPY_LIFE + STALE_LIFE / 2);
+    let mortal = Entry {
+        expires_at: Some(own_end),
+        fresh_until: Some(bench.clock.now().after(COPY_LIFE + STALE_LIFE)),
+        ..Entry::new(Bytes::from("mortal"))
+    };
+    for tier in [&*bench.fast as &dyn Store, &*bench.slow] {
+        let (key, soon) = (key(), bench.soon());
+        tier.put(&key, mortal.clone(), soon).await.unwrap();
+    }
+    bench.fail();
+    bench.clock.advance(COPY_LIFE);
+    assert_eq!(bench.found().await.unwrap(), stale("mortal"));
+    bench.clock.advance(STALE_LIFE / 2);
+    assert!(matches!(bench.found().await, Err(Error::S3Error(_))));
+}
+
+#[tokio::test]
+async fn what_may_have_lost_newer_records_is_not_served_as_stale() {
+    let bench = bench_with(STALE_LIFE).await;
+    bench.fast.delete(&key(), bench.soon()).await.unwrap();
+    bench.slow.doubted.lock().insert(key());
+    bench.fail();
+    for _ in 0..2 {
+        assert!(matches!(bench.found().await, Err(Error::S3Error(_))));
+        bench.clock.advance(COPY_LIFE);
+    }
+}
+
+#[tokio::test]
+async fn what_the_durable_tier_has_and_cannot_give_hides_what_is_stale() {
+    let bench = bench_with(STALE_LIFE).await;
+    bench.clock.advance(COPY_LIFE);
+    let too_long = Error::InvalidInput("the value is too long".to_owned());
+    *bench.truth.fails.lock() = Some(too_long);
+    assert!(matches!(bench.found().await, Err(Error::InvalidInput(_))));
 }

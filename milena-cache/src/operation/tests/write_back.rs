@@ -21,6 +21,8 @@ struct Node {
 
 const MIB: u64 = 1 << 20;
 
+const STALE_LIFE: Duration = Duration::from_secs(30);
+
 fn config(path: &Path) -> DiskConfig {
     let config = DiskConfig::new(path.to_owned(), 64 * MIB, DiskSync::Os, "boot".to_owned());
     DiskConfig {
@@ -51,6 +53,7 @@ async fn node(config: DiskConfig, mode: WriteMode) -> Node {
         Tier::new("durable", durable.clone(), &metrics),
         Limits {
             lives: Lives::of_copies(COPY_LIFE),
+            stale_life: STALE_LIFE,
             miss_life: Duration::ZERO,
             durable_timeout: Duration::from_secs(10),
         },
@@ -161,6 +164,12 @@ async fn what_is_dirty_is_served_past_its_copys_time_and_never_the_older_value()
     let node = write_back_node(&folder).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     node.put("new", Ack::Default).await.unwrap();
+    node.clock.advance(COPY_LIFE + STALE_LIFE / 2);
+    assert_eq!(
+        node.get().await,
+        value("new"),
+        "not asked whether it is stale"
+    );
     node.clock.advance(COPY_LIFE * 2);
     assert_eq!(node.get().await, value("new"), "from disk");
     assert_eq!(node.get().await, value("new"), "from memory");

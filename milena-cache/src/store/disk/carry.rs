@@ -214,9 +214,9 @@ impl Carrying {
         };
         // What is dirty is carried over by itself (`pinned.rs`).
         let head = head.with_dirty(false);
-        // Carried over, what is unverified would lie where everything is up to date.
+        // Carried over, what is doubtful would lie where nothing is.
         if !pointing.is_retired
-            && !log.site.shared.is_unverified(self.segment.id)
+            && !log.site.shared.is_doubtful(self.segment.id)
             && !head.dies_at().has_passed(now)
             && let Some((_, whole)) = self.segment.record_at(location)
             && head.entry(&whole).is_some()

@@ -36,6 +36,9 @@ pub struct DiskConfig {
     pub free_bytes_min: u64,
     /// Tells one boot of the machine from the next (see [`boot_id`]); empty: not known.
     pub boot_id: String,
+    /// How long copies are kept beyond their freshness, in seconds. What a store holds that kept them longer has
+    /// to be revalidated: how fresh it is cannot be told any more.
+    pub stale_seconds: u32,
     /// What may be dirty at once, in bytes; [`DiskConfig::new`] makes it 256 MiB, or an eighth of `max_bytes` if
     /// that is less.
     pub dirty_bytes_max: u64,
@@ -96,6 +99,7 @@ impl DiskConfig {
             record_bytes_max: segment_bytes / Self::RECORDS_PER_SEGMENT_MIN,
             free_bytes_min,
             boot_id,
+            stale_seconds: 0,
             dirty_bytes_max: (max_bytes / Self::DIRTY_PART_USUAL).min(Self::DIRTY_BYTES_USUAL_MAX),
             dirty_age_max: Self::DIRTY_AGE_USUAL,
             maintenance_every: Self::MAINTENANCE_EVERY,

@@ -7,6 +7,7 @@ use bytes::BufMut;
 
 use super::DiskSync;
 use super::format::{SegmentId, u16_at, u32_at, u64_at};
+use super::trust::Bounds;
 
 /// Its file's name.
 pub(super) const NAME: &str = "MANIFEST";
@@ -15,11 +16,13 @@ pub(super) const NAME: &str = "MANIFEST";
 pub(super) const TEMPORARY_NAME: &str = "MANIFEST.tmp";
 
 /// The longest boot id, in bytes; a longer one is cut. Linux's has 36.
-const BOOT_ID_BYTES_MAX: usize = 60;
+const BOOT_ID_BYTES_MAX: usize = 52;
 
 /// Where it is, and what follows it.
 const BOOT_ID_AT: usize = 32;
-const UNVERIFIED_BELOW_AT: usize = BOOT_ID_AT + BOOT_ID_BYTES_MAX;
+const STALE_SECONDS_AT: usize = BOOT_ID_AT + BOOT_ID_BYTES_MAX;
+const DOUBTFUL_BELOW_AT: usize = STALE_SECONDS_AT + 4;
+const UNVERIFIED_BELOW_AT: usize = DOUBTFUL_BELOW_AT + 4;
 
 pub(super) const MAGIC: &[u8; 8] = b"MILENAMF";
 /// The version that is written, and the only one that is read.
@@ -37,8 +40,10 @@ pub(super) struct Manifest {
     pub(super) next_segment: SegmentId,
     /// The boot of the machine in which the store was opened; empty if not known.
     pub(super) boot_id: String,
-    /// What older segments hold may be out of date: the machine stopped before all of it was on the medium.
-    pub(super) unverified_below: SegmentId,
+    /// As [`DiskConfig::stale_seconds`](super::DiskConfig::stale_seconds), as the store was last opened.
+    pub(super) stale_seconds: u32,
+    /// Which segments have to be revalidated.
+    pub(super) trust: Bounds,
     /// The log, oldest first, and where the records of each segment end if that is known.
     pub(super) segments: Vec<(SegmentId, Option<u32>)>,
 }
@@ -64,8 +69,10 @@ impl Manifest {
         copy.put_u32_le(self.next_segment.0);
         copy.put_u32_le(u32::try_from(self.segments.len()).expect("segments have 32-bit ids"));
         copy.put_slice(known_boot_id(&self.boot_id));
-        copy.resize(UNVERIFIED_BELOW_AT, 0);
-        copy.put_u32_le(self.unverified_below.0);
+        copy.resize(STALE_SECONDS_AT, 0);
+        copy.put_u32_le(self.stale_seconds);
+        copy.put_u32_le(self.trust.doubtful_below.0);
+        copy.put_u32_le(self.trust.unverified_below.0);
         for (id, end) in &self.segments {
             copy.put_u32_le(id.0);
             copy.put_u32_le(end.unwrap_or(0));
@@ -96,7 +103,7 @@ impl Manifest {
         if u32_at(fixed, 12) != crc(copy) {
             return None;
         }
-        let boot_id = &fixed[BOOT_ID_AT..UNVERIFIED_BELOW_AT];
+        let boot_id = &fixed[BOOT_ID_AT..STALE_SECONDS_AT];
         let boot_id = boot_id.split(|byte| *byte == 0).next()?;
         Some(Self {
             sync: if fixed[10] == 0 {
@@ -108,7 +115,11 @@ impl Manifest {
             store_id: u64_at(fixed, 16),
             next_segment: SegmentId(u32_at(fixed, 24)),
             boot_id: String::from_utf8_lossy(boot_id).into_owned(),
-            unverified_below: SegmentId(u32_at(fixed, UNVERIFIED_BELOW_AT)),
+            stale_seconds: u32_at(fixed, STALE_SECONDS_AT),
+            trust: Bounds {
+                unverified_below: SegmentId(u32_at(fixed, UNVERIFIED_BELOW_AT)),
+                doubtful_below: SegmentId(u32_at(fixed, DOUBTFUL_BELOW_AT)),
+            },
             segments: copy[FIXED_BYTES..]
                 .chunks_exact(SEGMENT_BYTES)
                 .map(|segment| {
@@ -145,7 +156,11 @@ mod tests {
             store_id: 0x0123_4567_89ab_cdef,
             next_segment: SegmentId(9),
             boot_id: "8b8e1b8e-0000-4000-8000-123456789abc".to_owned(),
-            unverified_below: SegmentId(7),
+            stale_seconds: 86_400,
+            trust: Bounds {
+                unverified_below: SegmentId(7),
+                doubtful_below: SegmentId(8),
+            },
             segments: vec![
                 (SegmentId(3), Some(70_000)),
                 (SegmentId(7), Some(64)),
@@ -162,14 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_id_of_any_length_leaves_its_neighbour_alone() {
+    fn a_boot_id_of_any_length_leaves_its_neighbours_alone() {
         let long = Manifest {
             boot_id: "b".repeat(100),
             ..manifest()
         };
         let read = Manifest::parse(&long.encode()).unwrap();
         assert!(read.is_of_boot(&long.boot_id));
-        assert_eq!(read.unverified_below, long.unverified_below);
+        assert_eq!(read.stale_seconds, long.stale_seconds);
+        assert_eq!(read.trust, long.trust);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod space;
 mod spares;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod value_file;
 mod value_files;
 mod value_lookup;

@@ -15,6 +15,7 @@ use super::recover::Recovery;
 use super::seal::Sealed;
 use super::segment::{file_name, id_of};
 use super::spares::{self, Spares};
+use super::trust::Bounds;
 use super::value_file::{is_temporary, number_of};
 
 /// The lock file's name. It is not counted: it stays empty.
@@ -49,16 +50,7 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     }
     let power_was_lost = !manifest.closed && !manifest.is_of_boot(&site.config.boot_id);
     let is_unsynced = power_was_lost && manifest.sync == DiskSync::Os;
-    let unverified_below = if is_unsynced {
-        tracing::warn!(
-            "the disk store was not closed and the machine has been started anew since, so that its newest records \
-             may be lost; what is left has to be revalidated before its first use"
-        );
-        manifest.next_segment
-    } else {
-        manifest.unverified_below
-    };
-    site.shared.set_unverified_below(unverified_below);
+    site.shared.trust.set(trust(&manifest, is_unsynced, &site));
     if site.is_durable() && !manifest.closed && manifest.sync == DiskSync::Os {
         sync_all(&site, &found)?;
     }
@@ -92,6 +84,23 @@ pub(super) fn open(site: Site) -> io::Result<(Log, Recovery)> {
     log.publish_bytes();
     log.look_at_free_space();
     Ok((log, recovery))
+}
+
+/// What of the log can be trusted, if the machine has stopped before all of it was synced or not.
+fn trust(manifest: &Manifest, is_unsynced: bool, site: &Site) -> Bounds {
+    let mut trust = manifest.trust;
+    if is_unsynced {
+        tracing::warn!(
+            "the disk store was not closed and the machine has been started anew since, so that its newest records \
+             may be lost; what is left has to be revalidated before its first use"
+        );
+        trust.unverified_below = manifest.next_segment;
+        trust.doubtful_below = manifest.next_segment;
+    } else if manifest.stale_seconds > site.config.stale_seconds {
+        tracing::info!("stale copies were kept longer before: what is on disk is revalidated");
+        trust.doubtful_below = manifest.next_segment;
+    }
+    trust
 }
 
 /// Brings to the medium what was written by a store that did not sync and was killed. From now on the manifest says
@@ -174,7 +183,7 @@ fn is_of_log(name: &str) -> bool {
 /// A store with nothing in it, whatever was there.
 pub(super) fn start_empty(site: Site) -> io::Result<Log> {
     remove_all(&site)?;
-    site.shared.set_unverified_below(SegmentId(0));
+    site.shared.trust.set(Bounds::NONE);
     let store_id = site.clock.random_u64();
     let mut log = Log::new(site, store_id, SegmentId(1), BTreeMap::new());
     log.say_open()?;

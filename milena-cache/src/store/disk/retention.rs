@@ -120,7 +120,8 @@ impl Log {
             store_id: self.store_id,
             next_segment: self.next_segment,
             boot_id: self.site.config.boot_id.clone(),
-            unverified_below: self.site.shared.unverified_below(),
+            stale_seconds: self.site.config.stale_seconds,
+            trust: self.site.shared.trust.bounds(),
             segments: sealed.chain(active).collect(),
         };
         self.site.files.replace(

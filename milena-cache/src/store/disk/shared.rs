@@ -3,7 +3,7 @@
 //! Knows nothing of how the log is written. A lookup may block on the file system, unless it is told not to.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use super::dirty::DirtyRecords;
 use super::files::Files;
-use super::format::SegmentId;
 use super::index::{Candidate, Index, Location};
 use super::planted::{Bug, Planted};
 use super::record::{Head, Kind, Name};
 use super::segment::{Segment, Segments, WouldWait};
+use super::trust::Trust;
 use crate::store::{Entry, StoreStats};
 
 /// See the file's head.
@@ -29,8 +29,7 @@ pub(super) struct Shared {
     pub(super) planted: Planted,
     /// Where value files are.
     pub(super) files: Arc<dyn Files>,
-    /// See [`Shared::is_unverified`].
-    unverified_below: AtomicU32,
+    pub(super) trust: Trust,
     /// Whether the whole log has been read since the store was opened.
     pub(super) recovered: watch::Sender<bool>,
     /// What keeps the store from doing all it should, if something does.
@@ -76,7 +75,7 @@ impl Shared {
             index: Index::new(),
             segments: Segments::default(),
             counters: Counters::default(),
-            unverified_below: AtomicU32::new(0),
+            trust: Trust::default(),
             recovered: watch::Sender::new(false),
             trouble: Mutex::new(None),
         }
@@ -159,7 +158,7 @@ impl Shared {
                 self.retire_damaged(&segment, hash, candidate, "a value");
                 return Ok(None);
             };
-            entry.needs_revalidation = self.is_unverified(segment.id);
+            entry.needs_revalidation = self.is_doubtful(segment.id);
             if entry.needs_revalidation && !entry.version.is_known() {
                 return Ok(None);
             }
@@ -180,21 +179,6 @@ impl Shared {
             return Ok(None);
         }
         Ok(None)
-    }
-
-    /// Whether the records of this segment may be out of date, because newer ones were lost.
-    pub(super) fn is_unverified(&self, segment: SegmentId) -> bool {
-        segment < self.unverified_below() && !self.planted.has(Bug::TrustsWhatPowerLossLeft)
-    }
-
-    /// The first segment whose records are certainly not out of date.
-    pub(super) fn unverified_below(&self) -> SegmentId {
-        SegmentId(self.unverified_below.load(Ordering::Relaxed))
-    }
-
-    /// To be said before anything of these segments can be found.
-    pub(super) fn set_unverified_below(&self, segment: SegmentId) {
-        self.unverified_below.store(segment.0, Ordering::Relaxed);
     }
 
     /// From now on the damaged record is a miss; it goes on hiding what is older.

@@ -76,7 +76,7 @@ impl Examiner {
         if let Some(manifest) = self.read_manifest()? {
             let is_of_this_boot = manifest.is_of_boot(boot_id);
             let power_was_lost = !manifest.closed && !is_of_this_boot;
-            let mut unverified_below = manifest.unverified_below;
+            let mut unverified_below = manifest.trust.unverified_below;
             if power_was_lost && manifest.sync == DiskSync::Os {
                 self.note(manifest::NAME, Fault::PowerLost);
                 unverified_below = manifest.next_segment;

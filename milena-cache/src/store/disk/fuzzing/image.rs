@@ -12,6 +12,7 @@ use crate::store::disk::DiskSync;
 use crate::store::disk::format::{SEGMENT_HEADER_BYTES, SegmentId, segment_header};
 use crate::store::disk::manifest::{self, Manifest};
 use crate::store::disk::record::{Head, Kind};
+use crate::store::disk::trust::Bounds;
 
 /// The most segments that are made up.
 const SEGMENTS_MAX: u8 = 4;
@@ -117,7 +118,8 @@ fn make_up(input: &[u8]) -> Option<(Choices, MemoryFiles, Puts)> {
         store_id: STORE_ID,
         next_segment: SegmentId(choices.segments + 1),
         boot_id: BOOT.to_owned(),
-        unverified_below: SegmentId(0),
+        stale_seconds: 0,
+        trust: Bounds::NONE,
         segments: listed,
     };
     let manifest = if choices.is_manifest_raw {

@@ -14,7 +14,10 @@ use super::super::{DiskStore, DiskSync, open};
 use super::fixture::{Fixture, entry, key};
 use super::large::long;
 use super::memory_files::Faults;
+use crate::store::write_back::WriteBackStore;
 use crate::store::{Entry, Store, Version};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// What a get gives: the value, and whether it has to be revalidated.
 type Found = Option<(String, bool)>;
@@ -35,7 +38,7 @@ fn certain(value: &str) -> Found {
 }
 
 async fn found(store: &DiskStore, name: &str) -> Found {
-    let deadline = store.clock.deadline_in(Duration::from_secs(30));
+    let deadline = store.clock.deadline_in(SOON);
     let found = store.get(&key(name), deadline).await.expect("get")?;
     let value = String::from_utf8(found.value.to_vec()).unwrap();
     Some((value, found.needs_revalidation))
@@ -171,7 +174,7 @@ async fn a_large_value_is_doubted_too() {
     fixture.next_boot();
     let store = fixture.open().await;
     assert_eq!(found(&store, "k").await, doubtful(&long(1)));
-    let deadline = store.clock.deadline_in(Duration::from_secs(30));
+    let deadline = store.clock.deadline_in(SOON);
     let stream = store.open_value(&key("k"), deadline).await.unwrap();
     assert!(stream.unwrap().metadata().needs_revalidation);
     store.store("k", versioned(&long(2))).await;
@@ -361,4 +364,55 @@ async fn what_is_still_hidden_stays_hidden_when_its_segment_goes() {
     assert!(segments.iter().any(|name| !left.contains(name)));
     assert!(left.contains(&segments[0]));
     assert_eq!(found(fixture.open().await.as_ref(), "k").await, None);
+}
+
+#[tokio::test]
+async fn copies_that_were_kept_longer_than_now_are_doubted() {
+    for (before, now, is_doubted) in [(600, 60, true), (60, 60, false), (60, 600, false)] {
+        let mut fixture = Fixture::new();
+        fixture.config.stale_seconds = before;
+        killed_holding(&fixture, &versioned("v")).await;
+        fixture.config.stale_seconds = now;
+        for _ in 0..2 {
+            let store = fixture.open().await;
+            let kept = Some(("v".to_owned(), is_doubted));
+            assert_eq!(found(&store, "k").await, kept, "{before} {now}");
+            store.store("newer", versioned("w")).await;
+            assert_eq!(found(&store, "newer").await, certain("w"));
+        }
+    }
+}
+
+/// A killed store with a write that S3 does not have yet.
+async fn killed_with_dirty(fixture: &Fixture) {
+    let store = fixture.open().await;
+    let (key, soon) = (key("k"), store.clock.deadline_in(SOON));
+    store.put_dirty(&key, entry("v"), soon).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_dirty_is_not_doubted_because_copies_were_kept_longer() {
+    let mut fixture = Fixture::new().with_max_bytes(64 << 10).with_value_files();
+    fixture.config.stale_seconds = 600;
+    killed_with_dirty(&fixture).await;
+    fixture.config.stale_seconds = 0;
+    for _ in 0..2 {
+        let store = fixture.open().await;
+        assert!(store.dirty(&key("k")).is_some());
+        assert_eq!(found(&store, "k").await, certain("v"));
+    }
+}
+
+#[tokio::test]
+async fn what_was_dirty_before_a_power_loss_is_never_uploaded_over_what_may_be_newer() {
+    let mut fixture = Fixture::new().with_max_bytes(64 << 10).with_value_files();
+    killed_with_dirty(&fixture).await;
+    fixture.next_boot();
+    for _ in 0..2 {
+        let store = fixture.open().await;
+        assert_eq!(store.dirty(&key("k")), None);
+        assert_eq!(store.take_dirty(), None);
+        assert_eq!(found(&store, "k").await, None);
+        store.store("other", versioned("w")).await;
+    }
 }
