@@ -13,8 +13,11 @@ use prometheus::{
 
 use crate::error::Error;
 
-/// The three operations, as label values; [`Op`] indexes them.
-const OPS: [&str; 3] = ["get", "put", "delete"];
+/// The operations, as label values; [`Op`] indexes them.
+const OPS: [&str; 4] = ["get", "put", "delete", "flush"];
+
+/// How many of [`OPS`], from the first, are calls to a tier.
+const TIER_OPS: usize = 3;
 
 /// The label `tier` of what an operation took in all.
 const ALL_TIERS: &str = "all";
@@ -28,6 +31,8 @@ pub enum Op {
     Put,
     /// `delete`
     Delete,
+    /// `flush`
+    Flush,
 }
 
 /// The node's metrics.
@@ -36,7 +41,7 @@ pub struct Metrics {
     registry: Registry,
     requests: [[IntCounter; RESULTS.len()]; OPS.len()],
     errors: [IntCounter; Error::KINDS.len()],
-    durations: [Histogram; OPS.len()],
+    durations: [Histogram; TIER_OPS],
     /// Gets that no tier could answer.
     pub misses: IntCounter,
     /// Those of them that were answered from memory.
@@ -67,7 +72,7 @@ pub struct TierMetrics {
     pub failures: IntCounter,
     /// 1 while the tier says that it serves.
     pub up: IntGauge,
-    durations: [Histogram; OPS.len()],
+    durations: [Histogram; TIER_OPS],
     evicted_for_entries: IntCounter,
     evicted_for_bytes: IntCounter,
     expirations: IntCounter,
@@ -261,7 +266,7 @@ impl Metrics {
         Self {
             requests: OPS.map(|op| RESULTS.map(|result| requests.with_label_values(&[op, result]))),
             errors: Error::KINDS.map(|kind| errors.with_label_values(&[kind])),
-            durations: OPS.map(|op| tiers.durations.with_label_values(&[op, ALL_TIERS])),
+            durations: tiers.durations_of(ALL_TIERS),
             misses: registered(&registry, misses),
             negative_hits: registered(&registry, negative_hits),
             stale_answers: registered(&registry, stale_answers),
@@ -298,7 +303,7 @@ impl Metrics {
 
     /// Notes how long a whole operation took.
     pub fn observe(&self, op: Op, took: Duration) {
-        self.durations[op as usize].observe(took.as_secs_f64());
+        observe(&self.durations, op, took);
     }
 
     /// Everything, in Prometheus' text format.
@@ -311,7 +316,7 @@ impl Metrics {
 impl TierMetrics {
     /// Notes how long one call to the tier's store took.
     pub fn observe(&self, op: Op, took: Duration) {
-        self.durations[op as usize].observe(took.as_secs_f64());
+        observe(&self.durations, op, took);
     }
 
     /// Shows what the tier holds and let go.
@@ -394,6 +399,10 @@ impl TierFamilies {
         }
     }
 
+    fn durations_of(&self, tier: &str) -> [Histogram; TIER_OPS] {
+        std::array::from_fn(|op| self.durations.with_label_values(&[OPS[op], tier]))
+    }
+
     fn handles(&self, tier: &str) -> TierMetrics {
         TierMetrics {
             hits: self.hits.with_label_values(&[tier]),
@@ -401,7 +410,7 @@ impl TierFamilies {
             invalidations: self.invalidations.with_label_values(&[tier]),
             failures: self.failures.with_label_values(&[tier]),
             up: self.up.with_label_values(&[tier]),
-            durations: OPS.map(|op| self.durations.with_label_values(&[op, tier])),
+            durations: self.durations_of(tier),
             evicted_for_entries: self.evictions.with_label_values(&[tier, "entries"]),
             evicted_for_bytes: self.evictions.with_label_values(&[tier, "bytes"]),
             expirations: self.expirations.with_label_values(&[tier]),
@@ -409,6 +418,13 @@ impl TierFamilies {
             bytes: self.bytes.with_label_values(&[tier]),
             entries: self.entries.with_label_values(&[tier]),
         }
+    }
+}
+
+/// Notes how long an operation took, if it is one of those that are calls to a tier.
+fn observe(durations: &[Histogram; TIER_OPS], op: Op, took: Duration) {
+    if let Some(durations) = durations.get(op as usize) {
+        durations.observe(took.as_secs_f64());
     }
 }
 
@@ -435,6 +451,7 @@ mod tests {
         let text = metrics.encode();
         for series in [
             "milena_requests_total{op=\"delete\",result=\"rate_limited\"} 0",
+            "milena_requests_total{op=\"flush\",result=\"ok\"} 0",
             "milena_cache_hits_total{tier=\"s3\"} 0",
             "milena_cache_misses_total 0",
             "milena_cache_negative_hits_total 0",

@@ -4,7 +4,6 @@
 //! put into lines.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,6 +15,7 @@ use milena_cache::store::disk::{DiskSync, boot_id};
 use milena_server::clock::Clock;
 
 use crate::failure::{Failure, with_causes};
+use crate::output::print;
 
 /// Check the disk tier of a node that is stopped: what it holds, and what of it is damaged
 #[derive(Args)]
@@ -40,19 +40,7 @@ impl Doctor {
             .map_err(|error| refused(&error))?;
         let path = self.disk.display();
         let report = report(&path.to_string(), &found);
-        let mut stdout = io::stdout().lock();
-        match stdout
-            .write_all(report.as_bytes())
-            .and_then(|()| stdout.flush())
-        {
-            // The reader has seen what it wanted; the exit code still tells.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(Failure::io(format!(
-                    "standard output cannot be written: {error}"
-                )));
-            }
-            _ => {}
-        }
+        print(&report)?;
         match found.damage().count() {
             0 => Ok(()),
             1 => Err(Failure::damage(format!("{path} is damaged in one place"))),

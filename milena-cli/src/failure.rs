@@ -12,8 +12,8 @@ use milena_client::ClientError;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  get: there is no value under this key; doctor: something is damaged; sweep: of some
-      objects it is not known whether they have expired
+   1  get: there is no value under this key; doctor: something is damaged; flush: S3 does
+      not have everything yet; sweep: of some objects it is not known whether they have expired
    2  the command line cannot be understood
   65  the server refused the bucket, the key or the value
   69  the server cannot be reached or cannot serve now; dev: an address cannot be listened on;

@@ -5,7 +5,9 @@ mod delete;
 mod dev;
 mod doctor;
 mod failure;
+mod flush;
 mod get;
+mod output;
 mod put;
 mod sweep;
 mod target;
@@ -32,6 +34,7 @@ enum Verb {
     Put(put::Put),
     Get(get::Get),
     Delete(delete::Delete),
+    Flush(flush::Flush),
     Doctor(doctor::Doctor),
     Sweep(sweep::Sweep),
     Bench(Box<bench::Bench>),
@@ -54,6 +57,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Put(put) => put.run().await,
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
+        Verb::Flush(flush) => flush.run().await,
         Verb::Doctor(doctor) => doctor.run(),
         Verb::Sweep(sweep) => sweep.run().await,
         Verb::Bench(bench) => bench.run().await,

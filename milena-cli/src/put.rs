@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
-use milena_client::PutOptions;
+use clap::{Args, ValueEnum};
+use milena_client::{Ack, PutOptions};
 use milena_server::settings::parse_duration;
 
 use crate::failure::Failure;
@@ -22,6 +22,7 @@ Examples:
   milena put photos cat.jpg @cat.jpg
   date | milena put photos now.txt
   milena put --ttl 30s sessions alice token
+  milena put --ack s3 photos cat.jpg @cat.jpg
 
 A KEY or VALUE that begins with a dash goes behind `--`: milena put photos key -- -1")]
 pub(crate) struct Put {
@@ -35,8 +36,19 @@ pub(crate) struct Put {
     #[arg(long, value_name = "DURATION", value_parser = parse_life)]
     ttl: Option<Duration>,
 
+    /// When it is done: once the node's disk has it, or once S3 has it; else as the node's WRITE_MODE says
+    #[arg(long, value_name = "WHERE")]
+    ack: Option<AckedBy>,
+
     #[command(flatten)]
     server: Server,
+}
+
+/// Who has to have it.
+#[derive(Clone, Copy, ValueEnum)]
+enum AckedBy {
+    Disk,
+    S3,
 }
 
 impl Put {
@@ -46,7 +58,11 @@ impl Put {
         let bucket = &self.entry.bucket;
         let options = PutOptions {
             life: self.ttl,
-            ..PutOptions::default()
+            ack: match self.ack {
+                None => Ack::Default,
+                Some(AckedBy::Disk) => Ack::Disk,
+                Some(AckedBy::S3) => Ack::S3,
+            },
         };
         self.server
             .ask(async |client| client.put_with(bucket, &key, value.clone(), options).await)

@@ -4,7 +4,6 @@
 //! the node's S3 tier (`milena_cache::store::s3`); here it is shown.
 
 use std::cell::Cell;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
@@ -19,6 +18,7 @@ use milena_server::clock::{Clock, Deadline};
 use milena_server::settings::{EXPECTED_DURATION, Raw, flags, parse_duration};
 
 use crate::failure::Failure;
+use crate::output::print;
 
 /// Objects that are looked at at once.
 const CONCURRENCY: usize = 64;
@@ -125,19 +125,7 @@ impl Counts {
         } else {
             "removed"
         };
-        let said = writeln!(
-            io::stdout(),
-            "{examined} objects looked at, {removed} {what}"
-        );
-        match said {
-            // Who does not read has not to know.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(Failure::io(format!(
-                    "standard output cannot be written: {error}"
-                )));
-            }
-            _ => {}
-        }
+        print(&format!("{examined} objects looked at, {removed} {what}\n"))?;
         match self.last_failure.into_inner() {
             None => Ok(()),
             Some(error) => Err(Failure::incomplete(format!(

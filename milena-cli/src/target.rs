@@ -1,4 +1,4 @@
-//! What put, get and delete have in common: which server, which entry.
+//! What put, get, delete and flush have in common: which server, which entry.
 //!
 //! Checks neither bucket nor key: the server does, and its answer names the limit.
 
@@ -18,12 +18,19 @@ use crate::failure::Failure;
 /// that it is the server's own limit that decides.
 pub(crate) const VALUE_BYTES_MAX: usize = 1 << 30;
 
-/// The server that is asked.
+/// Where the server is.
 #[derive(Args)]
-pub(crate) struct Server {
+pub(crate) struct Place {
     /// The address of a router or of a node, as host:port or https://host:port
     #[arg(long, env = "MILENA_ADDR", default_value_t = default_address(), value_parser = parse_address)]
     addr: Address,
+}
+
+/// The server that is asked.
+#[derive(Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    place: Place,
 
     /// How long the server may take to answer, such as 500ms, 30s or 2m
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
@@ -53,7 +60,7 @@ pub(crate) struct Entry {
 
 impl Server {
     pub(crate) fn addr(&self) -> &Address {
-        &self.addr
+        &self.place.addr
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -63,7 +70,7 @@ impl Server {
     /// Which service the server has; found out by a get, which has to be answered, with whatever it be.
     pub(crate) async fn service(&self, bucket: &str) -> Result<Service, Failure> {
         let service = Cell::new(Service::Node);
-        let asking = self.call(async |client, asked| {
+        let asking = self.place.call(self.timeout, async |client, asked| {
             service.set(asked);
             client.get(bucket, "probe").await
         });
@@ -75,21 +82,34 @@ impl Server {
         }
     }
 
-    /// Asks the server: as a router, and if it says that it is none, as a node.
+    /// As [`Place::ask`].
     pub(crate) async fn ask<T>(
         &self,
         call: impl AsyncFn(Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
-        let answer = self.call(async |client, _| call(client).await).await?;
-        Ok(answer?)
+        self.place.ask(self.timeout, call).await
+    }
+}
+
+impl Place {
+    /// Asks the server, which has until `deadline` for each answer: as a router, and if it says that it is none,
+    /// as a node.
+    pub(crate) async fn ask<T>(
+        &self,
+        deadline: Duration,
+        call: impl AsyncFn(Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        let answer = self.call(deadline, async |client, _| call(client).await);
+        Ok(answer.await??)
     }
 
     async fn call<T>(
         &self,
+        deadline: Duration,
         call: impl AsyncFn(Client, Service) -> Result<T, ClientError>,
     ) -> Result<Result<T, ClientError>, Failure> {
         let options = Options {
-            deadline: self.timeout,
+            deadline,
             value_bytes_max: VALUE_BYTES_MAX,
             ..Options::default()
         };
@@ -133,7 +153,7 @@ fn parse_address(text: &str) -> Result<Address, InvalidAddress> {
     }
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .filter(|timeout| !timeout.is_zero())
         .ok_or_else(|| format!("expected {EXPECTED_DURATION}"))

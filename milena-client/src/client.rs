@@ -1,11 +1,12 @@
-//! The calls: get, put and delete for everybody, join and leave for nodes.
+//! The calls: get, put, delete and flush for everybody, join and leave for nodes.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::{
-    Ack as WireAck, DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+    Ack as WireAck, DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest,
+    GetResponse, PutRequest, PutResponse,
 };
 use milena_protos::router_server::{JoinRequest, JoinResponse, LeaveRequest, LeaveResponse};
 use tonic::{Code, Response, Status};
@@ -73,24 +74,36 @@ impl Ack {
     }
 }
 
-/// The three methods of one service. Router and node have them with the same messages, field for field.
+/// What S3 does not have yet of what was acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Keys whose newest write it does not have.
+    pub entries: u64,
+    /// What these writes take on disk.
+    pub bytes: u64,
+}
+
+/// The methods that both services have. Their messages are the same, field for field.
 #[derive(Debug)]
 struct Paths {
     get: &'static str,
     put: &'static str,
     delete: &'static str,
+    flush: &'static str,
 }
 
 const ROUTER: Paths = Paths {
     get: "/router_server.Router/Get",
     put: "/router_server.Router/Put",
     delete: "/router_server.Router/Delete",
+    flush: "/router_server.Router/Flush",
 };
 
 const NODE: Paths = Paths {
     get: "/cache_server.Cache/Get",
     put: "/cache_server.Cache/Put",
     delete: "/cache_server.Cache/Delete",
+    flush: "/cache_server.Cache/Flush",
 };
 
 impl Client {
@@ -244,6 +257,23 @@ impl Client {
         let answer: Response<DeleteResponse> =
             self.connection.call(self.paths.delete, request).await?;
         acknowledged(answer.get_ref().successful)
+    }
+
+    /// Waits until S3 has every write that was acknowledged by the node, or by any node of the router, for
+    /// `wait` at most, which the server bounds by 10 s; gives what S3 does not have then.
+    ///
+    /// # Errors
+    /// When it could not be found out of each of the nodes. What is merely left is not an error.
+    pub async fn flush(&self, wait: Duration) -> Result<Backlog, ClientError> {
+        let request = FlushRequest {
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+        };
+        let answer = self.connection.call(self.paths.flush, request).await?;
+        let answer: FlushResponse = answer.into_inner();
+        Ok(Backlog {
+            entries: answer.entries,
+            bytes: answer.bytes,
+        })
     }
 }
 

@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! [`Client`] gets, puts and deletes, by way of a router or on one node. [`RouterClient`] is how a node
+//! [`Client`] gets, puts, deletes and flushes, by way of a router or on one node. [`RouterClient`] is how a node
 //! joins a router. Both connect when first used and again after a connection broke, can be cloned at
 //! little cost and shared between tasks, and give up on every call when its deadline has passed.
 //!
@@ -27,6 +27,6 @@ mod connector;
 mod error;
 
 pub use address::{Address, InvalidAddress};
-pub use client::{Ack, Client, Found, PutOptions, RouterClient};
+pub use client::{Ack, Backlog, Client, Found, PutOptions, RouterClient};
 pub use connection::Options;
 pub use error::ClientError;

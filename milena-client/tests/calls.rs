@@ -7,11 +7,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_client::{Address, Client, ClientError, Options, RouterClient};
+use milena_client::{Address, Backlog, Client, ClientError, Options, RouterClient};
 use milena_protos::router_server::router_server::{Router, RouterServer};
 use milena_protos::router_server::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, JoinRequest, JoinResponse,
-    LeaveRequest, LeaveResponse, PutRequest, PutResponse,
+    DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
+    JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, PutRequest, PutResponse,
 };
 use milena_server::grpc::GrpcServer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -20,7 +20,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// Gets are answered by the function; whatever else is asked for must name the bucket or node "right".
-/// The bucket "of no" gets an OK that says no.
+/// The bucket "of no" gets an OK that says no. A flush is answered with its wait in ms and one more.
 #[derive(Clone)]
 struct ScriptedRouter(fn(Request<GetRequest>) -> Result<Bytes, Status>);
 
@@ -62,6 +62,17 @@ impl Router for ScriptedRouter {
     ) -> Result<Response<LeaveResponse>, Status> {
         right(&request.get_ref().address)?;
         Ok(Response::new(LeaveResponse { successful: true }))
+    }
+
+    async fn flush(
+        &self,
+        request: Request<FlushRequest>,
+    ) -> Result<Response<FlushResponse>, Status> {
+        let wait_ms = u64::from(request.get_ref().wait_ms);
+        Ok(Response::new(FlushResponse {
+            entries: wait_ms,
+            bytes: wait_ms + 1,
+        }))
     }
 }
 
@@ -132,6 +143,21 @@ async fn put_delete_join_and_leave_say_what_they_are_about() {
     let wrong = Address::parse("http://wrong:1").unwrap();
     assert!(router.join(&wrong).await.is_err());
     assert!(router.leave(&wrong).await.is_err());
+}
+
+#[tokio::test]
+async fn a_flush_says_how_long_it_waits_and_gives_what_is_left() {
+    let (_server, client) = serve(|_| Ok(Bytes::new())).await;
+    let longest = u64::from(u32::MAX);
+    for (wait, entries) in [
+        (Duration::ZERO, 0),
+        (Duration::from_secs(2), 2_000),
+        (Duration::MAX, longest),
+    ] {
+        let bytes = entries + 1;
+        let left = client.flush(wait).await.unwrap();
+        assert_eq!(left, Backlog { entries, bytes });
+    }
 }
 
 #[tokio::test]

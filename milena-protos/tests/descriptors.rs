@@ -12,12 +12,15 @@ package cache_server
 rpc cache_server.Cache/Get GetRequest -> GetResponse
 rpc cache_server.Cache/Put PutRequest -> PutResponse
 rpc cache_server.Cache/Delete DeleteRequest -> DeleteResponse
+rpc cache_server.Cache/Flush FlushRequest -> FlushResponse
 GetRequest key=1 Bytes, bucket=2 String
 GetResponse successful=1 Bool, value=2 Bytes
 PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64, ack=5 Enum
 PutResponse successful=1 Bool
 DeleteRequest key=1 Bytes, bucket=2 String
 DeleteResponse successful=1 Bool
+FlushRequest wait_ms=1 Uint32
+FlushResponse entries=1 Uint64, bytes=2 Uint64
 Ack ACK_DEFAULT=0, ACK_DISK=1, ACK_S3=2
 package router_server
 rpc router_server.Router/Get GetRequest -> GetResponse
@@ -25,6 +28,7 @@ rpc router_server.Router/Put PutRequest -> PutResponse
 rpc router_server.Router/Delete DeleteRequest -> DeleteResponse
 rpc router_server.Router/Join JoinRequest -> JoinResponse
 rpc router_server.Router/Leave LeaveRequest -> LeaveResponse
+rpc router_server.Router/Flush FlushRequest -> FlushResponse
 GetRequest key=1 Bytes, bucket=2 String
 GetResponse successful=1 Bool, value=2 Bytes
 PutRequest key=1 Bytes, bucket=2 String, value=3 Bytes, ttl_seconds=4 Uint64, ack=5 Enum
@@ -35,6 +39,8 @@ JoinRequest address=1 String
 JoinResponse successful=1 Bool
 LeaveRequest address=1 String
 LeaveResponse successful=1 Bool
+FlushRequest wait_ms=1 Uint32
+FlushResponse entries=1 Uint64, bytes=2 Uint64
 Ack ACK_DEFAULT=0, ACK_DISK=1, ACK_S3=2
 ";
 

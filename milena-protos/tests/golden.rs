@@ -2,7 +2,8 @@
 //!
 //! A field is its tag byte, `number << 3 | type` (type 0: a varint, type 2: a length and that many bytes),
 //! and its content; a field that has its default value is left out. So `0a` opens field 1 of bytes,
-//! `12` field 2, `1a` field 3, `08` is a bool in field 1, and `20` a number in field 4.
+//! `12` field 2, `1a` field 3, `08` is a bool in field 1, and `20` a number in field 4
+//! (`10` in field 2).
 //!
 //! A test that fails here has found a change that breaks every client and node already deployed.
 
@@ -31,7 +32,7 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The three messages that both packages have, field for field, so that a router can pass them on.
+/// The messages that both packages have, field for field, so that a router can pass them on.
 macro_rules! shared_messages {
     ($package:ident) => {
         mod $package {
@@ -135,6 +136,24 @@ macro_rules! shared_messages {
             fn delete_response() {
                 assert_wire(&DeleteResponse { successful: true }, "08 01");
                 assert_wire(&DeleteResponse::default(), "");
+            }
+
+            #[test]
+            fn flush_request() {
+                assert_wire(&FlushRequest { wait_ms: 1_000 }, "08 e807");
+                assert_wire(&FlushRequest::default(), "");
+            }
+
+            #[test]
+            fn flush_response() {
+                assert_wire(
+                    &FlushResponse {
+                        entries: 3,
+                        bytes: 300,
+                    },
+                    "08 03  10 ac02",
+                );
+                assert_wire(&FlushResponse::default(), "");
             }
 
             #[test]

@@ -29,6 +29,14 @@ pub enum Error {
     /// The node that owns the key failed, did not answer, or refused.
     #[error("{0}")]
     Node(ClientError),
+    /// This node does not say what S3 does not have of its writes.
+    #[error("{}", said_by(.node, .error))]
+    NotFlushed {
+        /// The node.
+        node: Address,
+        /// What it answered, or why it did not.
+        error: ClientError,
+    },
     /// One node too many wants to join.
     #[error("{0} cannot join: this router has its limit of {NODES_MAX} nodes")]
     TooManyNodes(Address),
@@ -64,12 +72,22 @@ impl Error {
             Self::InvalidInput(_) => 1,
             Self::RateLimitExceeded(_) => 2,
             Self::NoNode => 3,
-            Self::Node(ClientError::Unreachable(_)) => 4,
-            Self::Node(ClientError::DeadlineExceeded(_)) => 5,
-            Self::Node(_) => 6,
+            Self::Node(error) | Self::NotFlushed { error, .. } => match error {
+                ClientError::Unreachable(_) => 4,
+                ClientError::DeadlineExceeded(_) => 5,
+                _ => 6,
+            },
             Self::TooManyNodes(_) => 7,
             Self::InternalError(_) => 8,
         }
+    }
+}
+
+/// What became of a call to `node`, with its name: an answer of its own does not say whose it is.
+fn said_by(node: &Address, error: &ClientError) -> String {
+    match error {
+        ClientError::Unreachable(_) | ClientError::DeadlineExceeded(_) => error.to_string(),
+        _ => format!("{node}: {error}"),
     }
 }
 

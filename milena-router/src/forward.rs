@@ -1,12 +1,14 @@
-//! Each call goes to the node that owns the key, and its answer comes back as it is.
+//! Each call goes to the node that owns the key, and its answer comes back as it is; a flush goes to all.
 //!
 //! Knows no messages and no status codes. A call never lasts longer than its deadline, whatever the
 //! node does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use milena_client::{Client, ClientError, Found, PutOptions};
+use futures::future::try_join_all;
+use milena_client::{Backlog, Client, ClientError, Found, PutOptions};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
 
@@ -72,6 +74,30 @@ impl Forward {
             owner.delete(key.bucket(), key.key()).await
         })
         .await
+    }
+
+    /// Waits until S3 has every write that the nodes acknowledged, for `wait` at most; gives what it does not have
+    /// then, of all nodes together.
+    ///
+    /// # Errors
+    /// When no node has joined, or one does not say.
+    pub async fn flush(&self, wait: Duration, deadline: Deadline) -> Result<Backlog> {
+        let members = self.membership.members();
+        if members.count() == 0 {
+            return Err(Error::NoNode);
+        }
+        let flush = async |node: &Client| {
+            let call = node.with_deadline(self.clock.until(deadline));
+            call.flush(wait).await.map_err(|error| Error::NotFlushed {
+                node: node.address().clone(),
+                error,
+            })
+        };
+        let left = try_join_all(members.all().iter().map(flush)).await?;
+        Ok(left.iter().fold(Backlog::default(), |sum, node| Backlog {
+            entries: sum.entries.saturating_add(node.entries),
+            bytes: sum.bytes.saturating_add(node.bytes),
+        }))
     }
 
     async fn to_owner<T>(

@@ -35,6 +35,12 @@ impl Members {
         Some(&self.clients[index])
     }
 
+    /// The clients of all nodes.
+    #[must_use]
+    pub fn all(&self) -> &[Client] {
+        &self.clients
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn count(&self) -> usize {

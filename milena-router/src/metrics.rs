@@ -15,9 +15,9 @@ use prometheus::{
 use crate::error::Error;
 
 /// The operations, as label values; [`Op`] indexes them.
-const OPS: [&str; 5] = ["get", "put", "delete", "join", "leave"];
+const OPS: [&str; 6] = ["get", "put", "delete", "join", "leave", "flush"];
 
-/// How many of [`OPS`], from the first, are forwarded to a node.
+/// How many of [`OPS`], from the first, are forwarded to one node.
 const FORWARDED_OPS: usize = 3;
 
 /// An operation.
@@ -33,6 +33,8 @@ pub enum Op {
     Join,
     /// `leave`
     Leave,
+    /// `flush`
+    Flush,
 }
 
 /// The router's metrics.
@@ -124,6 +126,7 @@ mod tests {
         for series in [
             "milena_router_requests_total{op=\"get\",result=\"ok\"} 0",
             "milena_router_requests_total{op=\"leave\",result=\"error\"} 0",
+            "milena_router_requests_total{op=\"flush\",result=\"ok\"} 0",
             "milena_router_forward_duration_seconds_bucket{op=\"get\",le=\"0.00005\"} 0",
             "milena_router_forward_duration_seconds_bucket{op=\"delete\",le=\"10\"} 0",
             "milena_router_nodes 0",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_cluster::key::EntryKey;
+use milena_server::clock::Deadline;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -72,6 +73,13 @@ impl Operation {
         if let Some(dirty) = &self.0.dirty {
             dirty.store.all_clean().await;
         }
+    }
+
+    /// Waits until the durable tier has everything, until `deadline` at most; gives what it does not have then.
+    pub async fn flush(&self, deadline: Deadline) -> DirtyStats {
+        // Whether it was in time is seen in what is left.
+        let _in_time = tokio::time::timeout_at(deadline.instant(), self.all_clean()).await;
+        self.dirty_stats()
     }
 
     async fn dispatch(&self, dirty: &DirtyTier, pace: &Arc<Pace>) {

@@ -8,7 +8,8 @@ use milena_cluster::key::EntryKey;
 use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::cache_server::Cache;
 use milena_protos::cache_server::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+    DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
+    PutRequest, PutResponse,
 };
 use milena_server::clock::Clock;
 use milena_server::grpc::answer_due;
@@ -18,7 +19,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{ack, life};
+use super::{ack, flush, life};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Op};
 use crate::operation::{Operation, PutOptions};
@@ -144,6 +145,23 @@ impl Cache for CacheService {
             Ok(DeleteResponse { successful: true })
         };
         self.answer(Op::Delete, call).await
+    }
+
+    /// Does not count against the rate limit: an operator gets through when callers are too many.
+    async fn flush(
+        &self,
+        request: Request<FlushRequest>,
+    ) -> Result<Response<FlushResponse>, Status> {
+        let due = answer_due(&request, &self.clock);
+        let wait_end = flush::wait_end(request.get_ref().wait_ms, due, &self.clock);
+        let call = async {
+            let left = self.operation.flush(wait_end).await;
+            Ok(FlushResponse {
+                entries: left.entries,
+                bytes: left.bytes,
+            })
+        };
+        self.answer(Op::Flush, call).await
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod ack;
 pub mod cache;
+mod flush;
 mod life;
 pub mod status;
 

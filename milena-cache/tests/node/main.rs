@@ -5,6 +5,7 @@
 mod backend;
 mod cluster;
 mod faults;
+mod flush;
 mod hedge;
 mod kill;
 mod life;

@@ -5,6 +5,7 @@
 mod bench;
 mod dev;
 mod doctor;
+mod flush;
 mod harness;
 mod sweep;
 mod verbs;

@@ -1,7 +1,7 @@
 //! The service `Router`: messages in, messages out.
 //!
-//! Checks what a message holds; everything behind it may rely on that. Join and Leave do not count
-//! against the rate limit: nodes must get through when callers are too many.
+//! Checks what a message holds; everything behind it may rely on that. Join, Leave and Flush do not count
+//! against the rate limit: nodes and operators must get through when callers are too many.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use milena_cluster::key::EntryKey;
 use milena_protos::STALE_METADATA;
 use milena_protos::router_server::router_server::Router;
 use milena_protos::router_server::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, JoinRequest, JoinResponse,
-    LeaveRequest, LeaveResponse, PutRequest, PutResponse,
+    DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
+    JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, PutRequest, PutResponse,
 };
 use milena_server::clock::{Clock, Deadline};
 use milena_server::grpc::answer_due;
@@ -124,6 +124,20 @@ impl Router for RouterService {
             let node = Address::parse(&request.get_ref().address)?;
             self.membership.leave(&node).await?;
             Ok(LeaveResponse { successful: true })
+        })
+        .await
+    }
+
+    async fn flush(&self, request: Request<FlushRequest>) -> Answer<FlushResponse> {
+        let deadline = self.due(&request);
+        // Its limit is the node's to apply.
+        let wait = Duration::from_millis(request.get_ref().wait_ms.into());
+        self.answer(Op::Flush, async {
+            let left = self.forward.flush(wait, deadline).await?;
+            Ok(FlushResponse {
+                entries: left.entries,
+                bytes: left.bytes,
+            })
         })
         .await
     }

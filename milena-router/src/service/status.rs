@@ -20,6 +20,8 @@ pub(super) fn status_of(error: &Error, clock: &Clock) -> Status {
             text,
             ErrorDetails::with_retry_info(Some(over.retry_after)),
         ),
+        // Whatever the node said: of what S3 does not have, nothing is known.
+        Error::NotFlushed { .. } => Status::unavailable(text),
         // The caller's own deadline may lie further off; to it this node is one that cannot be reached.
         Error::NoNode | Error::Node(ClientError::DeadlineExceeded(_)) => Status::unavailable(text),
         Error::Node(error) => as_answered(error.status()),
@@ -50,6 +52,7 @@ pub(super) fn outcome_of(error: &Error) -> Outcome {
         | Error::Node(ClientError::ResourceExhausted { .. })
         | Error::TooManyNodes(_) => Outcome::RateLimited,
         Error::NoNode
+        | Error::NotFlushed { .. }
         | Error::Node(
             ClientError::Unreachable(_)
             | ClientError::Unavailable(_)

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_client::{Address, Client, Options, RouterClient};
+use milena_client::{Address, Backlog, Client, Options, RouterClient};
 use milena_protos::cache_server::cache_server::{Cache, CacheServer};
 use milena_protos::cache_server::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
+    DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
+    PutRequest, PutResponse,
 };
 use milena_router::Router;
 use milena_router::config::Config;
 use milena_server::grpc::{GrpcServer, MESSAGE_OVERHEAD_BYTES_MAX};
-use tokio::sync::Semaphore;
+use tokio::sync::{Barrier, Semaphore};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -81,6 +82,12 @@ pub(crate) struct Entries {
     pub(crate) lives: Mutex<Vec<Option<u64>>>,
     /// When they asked to be acknowledged.
     pub(crate) acks: Mutex<Vec<Option<i32>>>,
+    /// What a flush is answered.
+    pub(crate) backlog: Mutex<Result<Backlog, Status>>,
+    /// For how long flushes were to wait, in ms.
+    pub(crate) flush_waits: Mutex<Vec<u32>>,
+    /// Where flushes wait for those of other nodes.
+    pub(crate) flushes: Mutex<Arc<Barrier>>,
     /// A permit for each call that came for the bucket "gated".
     pub(crate) gated: Semaphore,
     /// A permit for each of them that may go on.
@@ -97,6 +104,9 @@ impl Node {
             map: Mutex::default(),
             lives: Mutex::default(),
             acks: Mutex::default(),
+            backlog: Mutex::new(Ok(Backlog::default())),
+            flush_waits: Mutex::default(),
+            flushes: Mutex::new(Arc::new(Barrier::new(1))),
             gated: Semaphore::new(0),
             gate: Semaphore::new(0),
         });
@@ -195,6 +205,18 @@ impl Cache for Entries {
         self.ask(&bucket).await?;
         self.map.lock().unwrap().remove(&(bucket, key));
         Ok(Response::new(DeleteResponse { successful: true }))
+    }
+
+    async fn flush(
+        &self,
+        request: Request<FlushRequest>,
+    ) -> Result<Response<FlushResponse>, Status> {
+        let wait_ms = request.into_inner().wait_ms;
+        self.flush_waits.lock().unwrap().push(wait_ms);
+        let flushes = Arc::clone(&self.flushes.lock().unwrap());
+        flushes.wait().await;
+        let Backlog { entries, bytes } = self.backlog.lock().unwrap().clone()?;
+        Ok(Response::new(FlushResponse { entries, bytes }))
     }
 }
 
