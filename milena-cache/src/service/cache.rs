@@ -1,4 +1,5 @@
-//! The service `cache_server.Cache`: from the wire to the operations and back.
+//! The service `cache_server.Cache`: from the wire to the operations and back. What a method does stands here
+//! once, whatever the transport.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use milena_protos::cache_server::{
     DeleteRequest, DeleteResponse, FlushRequest, FlushResponse, GetRequest, GetResponse,
     PutRequest, PutResponse,
 };
-use milena_server::clock::Clock;
+use milena_server::clock::{Clock, Deadline};
 use milena_server::grpc::answer_due;
 use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
@@ -31,6 +32,13 @@ pub struct CacheService {
     value_bytes_max: usize,
     metrics: Arc<Metrics>,
     clock: Clock,
+}
+
+/// What a get has found.
+pub(super) struct Found {
+    pub(super) value: Bytes,
+    /// S3 failed, and the value is a copy whose time has passed.
+    pub(super) is_stale: bool,
 }
 
 impl CacheService {
@@ -58,15 +66,74 @@ impl CacheService {
         self.value_bytes_max
     }
 
-    /// Awaits `call`, counts how it ended, and puts its result as the wire has it.
-    async fn answer<T>(
+    /// Answers a get by `due`.
+    pub(super) async fn find(
         &self,
-        op: Op,
-        call: impl Future<Output = Result<T>>,
-    ) -> Result<Response<T>, Status> {
+        request: GetRequest,
+        due: Option<Deadline>,
+    ) -> Result<Found, Status> {
+        let GetRequest { key, bucket } = request;
+        let call = async {
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            let found = self.operation.get(&key, due).await?;
+            let entry = found.ok_or(Error::KeyNotFound)?;
+            Ok(Found {
+                value: entry.value,
+                is_stale: entry.needs_revalidation,
+            })
+        };
+        self.answer(Op::Get, call).await
+    }
+
+    /// Answers a put by `due`.
+    pub(super) async fn store(
+        &self,
+        request: PutRequest,
+        due: Option<Deadline>,
+    ) -> Result<PutResponse, Status> {
+        let PutRequest {
+            key,
+            bucket,
+            value,
+            ttl_seconds,
+            ack,
+        } = request;
+        let call = async {
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            self.check_value(&value)?;
+            let options = PutOptions {
+                life: life::of_seconds(ttl_seconds)?,
+                ack: ack::of_wire(ack)?,
+            };
+            self.operation.put(key, value, options, due).await?;
+            Ok(PutResponse { successful: true })
+        };
+        self.answer(Op::Put, call).await
+    }
+
+    /// Answers a delete by `due`.
+    pub(super) async fn remove(
+        &self,
+        request: DeleteRequest,
+        due: Option<Deadline>,
+    ) -> Result<DeleteResponse, Status> {
+        let DeleteRequest { key, bucket } = request;
+        let call = async {
+            self.rate_limit.admit()?;
+            let key = EntryKey::new(&bucket, &key)?;
+            self.operation.delete(key, due).await?;
+            Ok(DeleteResponse { successful: true })
+        };
+        self.answer(Op::Delete, call).await
+    }
+
+    /// Awaits `call`, counts how it ended, and puts its error as the wire has it.
+    async fn answer<T>(&self, op: Op, call: impl Future<Output = Result<T>>) -> Result<T, Status> {
         let result = call.await;
         self.metrics.count_request(op, outcome_of(&result));
-        result.map(Response::new).map_err(|error| {
+        result.map_err(|error| {
             self.metrics.count_error(&error);
             status(&error, &self.clock)
         })
@@ -86,22 +153,13 @@ impl CacheService {
 #[tonic::async_trait]
 impl Cache for CacheService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        let deadline = answer_due(&request, &self.clock);
-        let GetRequest { key, bucket } = request.into_inner();
-        let call = async {
-            self.rate_limit.admit()?;
-            let found = self
-                .operation
-                .get(&EntryKey::new(&bucket, &key)?, deadline)
-                .await?;
-            found.ok_or(Error::KeyNotFound)
-        };
-        let found = self.answer(Op::Get, call).await?.into_inner();
+        let due = answer_due(&request, &self.clock);
+        let found = self.find(request.into_inner(), due).await?;
         let mut answer = Response::new(GetResponse {
             successful: true,
             value: found.value,
         });
-        if found.needs_revalidation {
+        if found.is_stale {
             let metadata = answer.metadata_mut();
             metadata.insert(STALE_METADATA, MetadataValue::from_static("true"));
         }
@@ -109,42 +167,20 @@ impl Cache for CacheService {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let deadline = answer_due(&request, &self.clock);
-        let PutRequest {
-            key,
-            bucket,
-            value,
-            ttl_seconds,
-            ack,
-        } = request.into_inner();
-        let call = async {
-            self.rate_limit.admit()?;
-            let key = EntryKey::new(&bucket, &key)?;
-            self.check_value(&value)?;
-            let options = PutOptions {
-                life: life::of_seconds(ttl_seconds)?,
-                ack: ack::of_wire(ack)?,
-            };
-            self.operation.put(key, value, options, deadline).await?;
-            Ok(PutResponse { successful: true })
-        };
-        self.answer(Op::Put, call).await
+        let due = answer_due(&request, &self.clock);
+        self.store(request.into_inner(), due)
+            .await
+            .map(Response::new)
     }
 
     async fn delete(
         &self,
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
-        let deadline = answer_due(&request, &self.clock);
-        let DeleteRequest { key, bucket } = request.into_inner();
-        let call = async {
-            self.rate_limit.admit()?;
-            self.operation
-                .delete(EntryKey::new(&bucket, &key)?, deadline)
-                .await?;
-            Ok(DeleteResponse { successful: true })
-        };
-        self.answer(Op::Delete, call).await
+        let due = answer_due(&request, &self.clock);
+        self.remove(request.into_inner(), due)
+            .await
+            .map(Response::new)
     }
 
     /// Does not count against the rate limit: an operator gets through when callers are too many.
@@ -161,7 +197,7 @@ impl Cache for CacheService {
                 bytes: left.bytes,
             })
         };
-        self.answer(Op::Flush, call).await
+        self.answer(Op::Flush, call).await.map(Response::new)
     }
 }
 
