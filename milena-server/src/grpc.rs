@@ -1,6 +1,8 @@
 //! The gRPC listener: one acceptor, and a current-thread runtime per worker thread that serves the
 //! connections handed to it.
 //!
+//! Connections are served by tonic's server, or directly on the `h2` crate (`direct`).
+//!
 //! Why not tokio's multi-thread runtime: there a connection's task flushes after every answer; on a
 //! current-thread runtime answers batch by themselves, at half the CPU per call. Connections are handed
 //! out in turn, which stays even with few of them, as SO_REUSEPORT does not.
@@ -10,6 +12,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +29,11 @@ use tonic::{Code, Status};
 
 use crate::clock::{Clock, Deadline};
 use crate::settings::{Presence, Setting, parse_bytes};
+
+mod direct;
+
+pub use self::direct::{Answer, Unary};
+use self::direct::{Direct, Shared};
 
 /// Accepted connections that may wait for one worker; beyond that, the kernel's backlog holds them.
 const HANDOVER_CONNECTIONS_MAX: usize = 64;
@@ -89,6 +97,52 @@ impl GrpcServer {
         value_bytes_max: usize,
         routes: Routes,
     ) -> io::Result<Self> {
+        Self::start_workers(addr, threads, |drain, cut| {
+            let tonic = Tonic {
+                routes: routes.clone(),
+                value_bytes_max,
+                drain,
+                cut,
+            };
+            |connections| tonic.serve(connections)
+        })
+        .await
+    }
+
+    /// The same, but the methods that `unary` knows are answered by it, directly on the `h2` crate.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on or a thread cannot be started.
+    pub async fn start_direct(
+        addr: SocketAddr,
+        threads: NonZeroUsize,
+        value_bytes_max: usize,
+        routes: Routes,
+        unary: impl Unary,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(unary, routes, value_bytes_max));
+        Self::start_workers(addr, threads, |drain, cut| {
+            let direct = Direct {
+                shared: Arc::clone(&shared),
+                drain,
+                cut,
+            };
+            |connections| direct.serve(connections)
+        })
+        .await
+    }
+
+    /// Listens on `addr` and has each of so many workers serve what is handed over to it, as `stack` makes them
+    /// from their two signals, `drain` and `cut`.
+    async fn start_workers<S, F>(
+        addr: SocketAddr,
+        threads: NonZeroUsize,
+        stack: impl Fn(CancellationToken, CancellationToken) -> S,
+    ) -> io::Result<Self>
+    where
+        S: FnOnce(mpsc::Receiver<std::net::TcpStream>) -> F + Send + 'static,
+        F: Future<Output = Result<(), String>>,
+    {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
@@ -96,13 +150,8 @@ impl GrpcServer {
         let mut workers = Vec::with_capacity(threads.get());
         for index in 0..threads.get() {
             let (handover, connections) = mpsc::channel(HANDOVER_CONNECTIONS_MAX);
-            let worker = Worker {
-                routes: routes.clone(),
-                value_bytes_max,
-                drain: drain.clone(),
-                cut: cut.clone(),
-            };
-            workers.push(worker.start(index, connections)?);
+            let serve = stack(drain.clone(), cut.clone());
+            workers.push(start_worker(index, move || serve(connections))?);
             handovers.push(handover);
         }
         let acceptor = TaskTracker::new();
@@ -177,34 +226,35 @@ async fn accept(
     }
 }
 
-struct Worker {
+/// Runs `serve` on a thread of its own; gives how it ends.
+fn start_worker<F: Future<Output = Result<(), String>>>(
+    index: usize,
+    serve: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<oneshot::Receiver<Result<(), String>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (ended, ending) = oneshot::channel();
+    thread::Builder::new()
+        .name(format!("grpc-{index}"))
+        .spawn(move || {
+            let result = runtime.block_on(serve());
+            // Not waiting for what was cut off.
+            runtime.shutdown_background();
+            let _nobody_waits = ended.send(result);
+        })?;
+    Ok(ending)
+}
+
+/// A worker whose connections are served by tonic.
+struct Tonic {
     routes: Routes,
     value_bytes_max: usize,
     drain: CancellationToken,
     cut: CancellationToken,
 }
 
-impl Worker {
-    fn start(
-        self,
-        index: usize,
-        connections: mpsc::Receiver<std::net::TcpStream>,
-    ) -> io::Result<oneshot::Receiver<Result<(), String>>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (ended, ending) = oneshot::channel();
-        thread::Builder::new()
-            .name(format!("grpc-{index}"))
-            .spawn(move || {
-                let result = runtime.block_on(self.serve(connections));
-                // Not waiting for what was cut off.
-                runtime.shutdown_background();
-                let _nobody_waits = ended.send(result);
-            })?;
-        Ok(ending)
-    }
-
+impl Tonic {
     async fn serve(self, connections: mpsc::Receiver<std::net::TcpStream>) -> Result<(), String> {
         let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
         let value_bytes_max = self.value_bytes_max;
@@ -231,23 +281,36 @@ fn refuse_over_long_message<B: Default>(
 ) -> http::Response<B> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() == Code::OutOfRange => {
-            let text = format!(
-                "value is too long; expected at most {value_bytes_max} bytes (MAX_VALUE_BYTES)"
-            );
-            Status::invalid_argument(text).into_http()
+            over_long_message(value_bytes_max).into_http()
         }
         _ => response,
     }
+}
+
+fn over_long_message(value_bytes_max: usize) -> Status {
+    let text =
+        format!("value is too long; expected at most {value_bytes_max} bytes (MAX_VALUE_BYTES)");
+    Status::invalid_argument(text)
 }
 
 /// By when an answer to `request`, which has just arrived, has to be under way: a little before the caller's
 /// own deadline (`grpc-timeout`), so that the caller still gets a sentence that says what was waited for.
 /// `None` if it gave no deadline, or not in gRPC's form of up to eight digits and a unit.
 pub fn answer_due<T>(request: &tonic::Request<T>, clock: &Clock) -> Option<Deadline> {
-    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
-    let timeout = parse_timeout(text)?;
+    let timeout = timeout_of(request.metadata().as_ref())?;
+    Some(answer_due_within(timeout, clock))
+}
+
+/// The same, of a request whose caller waits for `timeout`.
+#[must_use]
+pub fn answer_due_within(timeout: Duration, clock: &Clock) -> Deadline {
     let margin = ANSWER_MARGIN_MAX.min(timeout / 10);
-    Some(clock.deadline_in(timeout - margin))
+    clock.deadline_in(timeout - margin)
+}
+
+/// How long the caller waits for its answer (`grpc-timeout`).
+fn timeout_of(headers: &http::HeaderMap) -> Option<Duration> {
+    parse_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {

@@ -1,0 +1,162 @@
+//! One unary call on the direct path: the message read, the answer or refusal written.
+//!
+//! Knows nothing of what the message means.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::Status;
+
+use super::{Answer, Data, Shared, Unary};
+use crate::grpc::{over_long_message, timeout_of};
+
+/// What stands before a message: whether it is compressed, and its length.
+pub(super) const PREFIX_BYTES: usize = 5;
+
+/// Bytes of a message that are made room for before they have come, whatever length is announced.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
+
+/// The header block of every answer.
+static ANSWER_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let grpc = HeaderValue::from_static("application/grpc");
+    HeaderMap::from_iter([(CONTENT_TYPE, grpc)])
+});
+
+/// The trailers of every answer.
+static ANSWER_TRAILERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let ok = HeaderValue::from_static("0");
+    HeaderMap::from_iter([(Status::GRPC_STATUS.clone(), ok)])
+});
+
+/// Answers one call of `method`.
+pub(super) async fn answer<U: Unary>(
+    shared: &Shared<U>,
+    method: U::Method,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Data>,
+) -> Result<(), h2::Error> {
+    let timeout = timeout_of(request.headers());
+    let call = async {
+        let message = read(request.into_body(), shared).await?;
+        shared.unary.call(method, message, timeout).await
+    };
+    let Some(result) = outcome(call, &mut respond, timeout).await else {
+        return Ok(());
+    };
+    match result {
+        Ok(answer) => send(&mut respond, answer),
+        Err(status) => refuse(&mut respond, &status),
+    }
+}
+
+/// Awaits `call` for as long as its caller does; `None` once the stream is reset.
+pub(super) async fn outcome<T>(
+    call: impl Future<Output = Result<T, Status>>,
+    respond: &mut SendResponse<Data>,
+    timeout: Option<Duration>,
+) -> Option<Result<T, Status>> {
+    let mut call = pin!(call);
+    // Most answers are there at once: no timer for those.
+    if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
+        return Some(result);
+    }
+    let expired = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = call => Some(result),
+        _reset = poll_fn(|cx| respond.poll_reset(cx)) => None,
+        () = expired => Some(Err(Status::deadline_exceeded("the caller's deadline has passed"))),
+    }
+}
+
+/// Reads the one message of a request.
+async fn read<U>(mut body: RecvStream, shared: &Shared<U>) -> Result<Bytes, Status> {
+    let first = chunk(&mut body).await?.unwrap_or_default();
+    // Most messages come in one frame, and need not be copied.
+    let mut length = shared.message_length(&first)?;
+    if body.is_end_stream() && length.is_some_and(|length| first.len() == PREFIX_BYTES + length) {
+        return Ok(first.slice(PREFIX_BYTES..));
+    }
+    let mut received = BytesMut::from(first);
+    while let Some(chunk) = chunk(&mut body).await? {
+        if let Some(length) = length {
+            let missing = (PREFIX_BYTES + length).saturating_sub(received.len());
+            received.reserve(missing.min(RESERVE_BYTES_MAX).max(chunk.len()));
+        }
+        received.extend_from_slice(&chunk);
+        length = shared.message_length(&received)?;
+    }
+    if length.is_none_or(|length| received.len() != PREFIX_BYTES + length) {
+        return Err(Status::internal(
+            "the request's message is missing or cut short",
+        ));
+    }
+    received.advance(PREFIX_BYTES);
+    Ok(received.freeze())
+}
+
+/// The next part of a body, which makes room for one more; `None` at its end.
+async fn chunk(body: &mut RecvStream) -> Result<Option<Bytes>, Status> {
+    let Some(chunk) = body.data().await else {
+        return Ok(None);
+    };
+    let gone = |_| Status::cancelled("the caller has gone away");
+    let chunk = chunk.map_err(gone)?;
+    body.flow_control()
+        .release_capacity(chunk.len())
+        .map_err(gone)?;
+    Ok(Some(chunk))
+}
+
+impl<U> Shared<U> {
+    /// The length of the message that `received` begins with, if enough of it is there to tell.
+    fn message_length(&self, received: &[u8]) -> Result<Option<usize>, Status> {
+        let Some((&[compressed, a, b, c, d], message)) =
+            received.split_first_chunk::<PREFIX_BYTES>()
+        else {
+            return Ok(None);
+        };
+        // A grpc-encoding would have gone to tonic, which knows how to refuse it.
+        if compressed != 0 {
+            let text = "the message is marked as compressed, but there is no grpc-encoding";
+            return Err(Status::internal(text));
+        }
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if length > self.message_bytes_max {
+            return Err(over_long_message(self.value_bytes_max));
+        }
+        if message.len() > length {
+            return Err(Status::internal("the request has more than one message"));
+        }
+        Ok(Some(length))
+    }
+}
+
+fn send(respond: &mut SendResponse<Data>, answer: Answer) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    response.headers_mut().clone_from(&ANSWER_HEADERS);
+    response.headers_mut().extend(answer.metadata);
+    let mut stream = respond.send_response(response, false)?;
+    // What the caller's window has no room for yet waits in the stream; the value is not copied for that.
+    stream.send_data(answer.data, false)?;
+    stream.send_trailers(ANSWER_TRAILERS.clone())
+}
+
+/// Answers with trailers only.
+pub(super) fn refuse(respond: &mut SendResponse<Data>, status: &Status) -> Result<(), h2::Error> {
+    let response = status.clone().into_http();
+    respond.send_response(response, true).map(drop)
+}
