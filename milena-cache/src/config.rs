@@ -21,6 +21,7 @@ use milena_server::settings::{
 
 use self::disk::DiskSettings;
 use crate::operation::{Lives, WriteMode};
+use crate::service::GrpcStack;
 use crate::store::disk::DiskConfig;
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
@@ -56,6 +57,8 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The disk tier; `None`: the node goes without.
     pub disk: Option<DiskConfig>,
+    /// What serves the hot methods (`GRPC_STACK`).
+    pub grpc_stack: GrpcStack,
     /// When a write is acknowledged (`WRITE_MODE`).
     pub write_mode: WriteMode,
     /// How long a node that stops goes on uploading (`DRAIN_TIMEOUT`).
@@ -77,7 +80,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 30] = [
+pub static SETTINGS: [&Setting; 31] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -108,6 +111,7 @@ pub static SETTINGS: [&Setting; 30] = [
     &STALE_IF_ERROR,
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
+    &GRPC_STACK,
 ];
 
 static LISTEN_ADDR: Setting = Setting {
@@ -246,6 +250,14 @@ static RATE_LIMIT: Setting = Setting {
     example: "50000",
     help: "Requests per second; beyond it they are refused",
 };
+static GRPC_STACK: Setting = Setting {
+    name: "GRPC_STACK",
+    also: &[],
+    presence: Presence::Default("tonic"),
+    expected: "tonic or h2",
+    example: "h2",
+    help: "What serves get, put and delete: tonic, or h2 (HTTP/2 directly, for less CPU per request)",
+};
 
 impl Config {
     /// Checks every setting.
@@ -278,6 +290,7 @@ impl Config {
         let stale_life = raw.read(&STALE_IF_ERROR, parse_stale_life);
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
+        let grpc_stack = raw.read(&GRPC_STACK, GrpcStack::parse);
 
         let effective = raw.into_result()?;
         let given = "what is missing is a mistake";
@@ -294,6 +307,7 @@ impl Config {
                 bytes_max: memory_bytes_max.expect(given),
             },
             disk: disk.tier(),
+            grpc_stack: grpc_stack.expect(given),
             write_mode: disk.write_mode.expect(given),
             drain_timeout: disk.drain_timeout.expect(given),
             s3: S3Config {
@@ -514,6 +528,7 @@ mod tests {
             ("NEGATIVE_TTL", "soon"),
             ("MAX_VALUE_BYTES", "2GiB"),
             ("RATE_LIMIT", "0"),
+            ("GRPC_STACK", "http"),
         ];
         let mistakes = with(&wrong).unwrap_err();
         assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");

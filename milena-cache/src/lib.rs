@@ -163,14 +163,13 @@ impl Node {
             Arc::clone(&metrics),
             clock.clone(),
         );
-        let (routes, health) = service::routes(service);
-        health.set_serving(true).await;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
-            .await
-            .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
+        let (grpc, health) =
+            service::start(config.listen_addr, threads, config.grpc_stack, service)
+                .await
+                .map_err(|error| NodeError::Listen(config.listen_addr, error))?;
         watch.enter(Phase::Serving);
-        tracing::info!(addr = %grpc.addr(), "gRPC listening");
+        tracing::info!(addr = %grpc.addr(), stack = config.grpc_stack.name(), "gRPC listening");
 
         let memberships = memberships(&config, grpc.addr(), &metrics, &clock);
         let upkeep = Background::default();

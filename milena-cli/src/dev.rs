@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use clap::Args;
+use milena_cache::service::GrpcStack;
 use milena_server::clock::Clock;
 use milena_server::logging::{self, EXPECTED_LEVEL, LogFormat, LogLevel, Logging};
 use milena_server::program::raise_open_files_limit;
 use milena_server::signals;
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Nodes};
 use self::folder::Folder;
 use crate::failure::Failure;
 
@@ -51,6 +52,10 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "ADDR", default_value_t = DEV_ROUTER_ADDR)]
     listen: SocketAddr,
 
+    /// What serves get, put and delete of the nodes: tonic or h2
+    #[arg(long, value_name = "STACK", env = "GRPC_STACK", default_value = "tonic", value_parser = parse_grpc_stack)]
+    grpc_stack: GrpcStack,
+
     /// What is logged to standard error, such as info, off or warn,milena_cache=debug
     #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = parse_log_level)]
     log_level: LogLevel,
@@ -67,7 +72,11 @@ impl Dev {
         raise_open_files_limit();
         let clock = Clock::system();
         let folder = Folder::open(&self.dir)?;
-        let starting = Cluster::start(&folder, self.listen, self.nodes.into(), &clock);
+        let nodes = Nodes {
+            count: self.nodes.into(),
+            grpc_stack: self.grpc_stack,
+        };
+        let starting = Cluster::start(&folder, self.listen, nodes, &clock);
         let mut cluster = tokio::select! {
             biased;
             requested = &mut stop_requested => return requested.map_err(|error| without_signals(&error)),
@@ -86,6 +95,10 @@ impl Dev {
         ));
         ended
     }
+}
+
+fn parse_grpc_stack(text: &str) -> Result<GrpcStack, String> {
+    GrpcStack::parse(text).ok_or_else(|| "expected tonic or h2".to_owned())
 }
 
 /// A level as the servers take it. The S3 front logs every key that is not there as an error, so it is

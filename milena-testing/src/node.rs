@@ -6,6 +6,7 @@ use std::time::Duration;
 use milena_cache::Node;
 use milena_cache::config::Config;
 use milena_cache::operation::{Lives, WriteMode};
+use milena_cache::service::GrpcStack;
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_client::{Client, Options};
@@ -55,6 +56,7 @@ impl NodeSetup {
                 DiskSync::Os,
                 boot_id(),
             )),
+            grpc_stack: usual_stack(),
             write_mode: WriteMode::WriteThrough,
             drain_timeout: PATIENCE,
             s3: s3.config(),
@@ -88,6 +90,22 @@ impl NodeSetup {
         let node = Node::start(self.config.clone(), clock).await;
         TestNode::new(node.expect("the node starts"))
     }
+}
+
+/// What serves the nodes of the tests: tonic, or what `MILENA_TEST_GRPC_STACK` says.
+///
+/// # Panics
+/// When the variable is something else than `tonic` or `h2`.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of tests, not of a program"
+)]
+pub fn usual_stack() -> GrpcStack {
+    std::env::var("MILENA_TEST_GRPC_STACK").map_or(GrpcStack::Tonic, |text| {
+        let stack = GrpcStack::parse(&text);
+        stack.unwrap_or_else(|| panic!("MILENA_TEST_GRPC_STACK is tonic or h2, not {text:?}"))
+    })
 }
 
 /// A running node and a client of it.

@@ -1,5 +1,5 @@
 //! The service `cache_server.Cache`: from the wire to the operations and back. What a method does stands here
-//! once, whatever the transport.
+//! once, for tonic and for the direct path.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -64,6 +64,11 @@ impl CacheService {
     #[must_use]
     pub fn value_bytes_max(&self) -> usize {
         self.value_bytes_max
+    }
+
+    /// The clock that callers' deadlines are measured by.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Answers a get by `due`.

@@ -4,26 +4,78 @@
 
 mod ack;
 pub mod cache;
+mod direct;
 mod flush;
 mod life;
 pub mod status;
 
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
 use milena_protos::FILE_DESCRIPTOR_SET;
 use milena_protos::cache_server::cache_server::{CacheServer, SERVICE_NAME};
-use milena_server::grpc::MESSAGE_OVERHEAD_BYTES_MAX;
+use milena_server::grpc::{GrpcServer, MESSAGE_OVERHEAD_BYTES_MAX};
 use milena_server::health::Health;
 use tonic::service::Routes;
 
 use self::cache::CacheService;
+use self::direct::DirectCache;
 
-/// Every gRPC service of the node, and what reports its health.
-#[must_use]
-pub fn routes(cache: CacheService) -> (Routes, Health) {
-    let message_bytes_max = cache
-        .value_bytes_max()
-        .saturating_add(MESSAGE_OVERHEAD_BYTES_MAX);
-    let cache = CacheServer::new(cache)
+/// What serves Get, Put and Delete (`GRPC_STACK`); everything else is tonic's in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcStack {
+    /// tonic's server.
+    Tonic,
+    /// The direct path on the `h2` crate.
+    H2,
+}
+
+impl GrpcStack {
+    /// A value of `GRPC_STACK`; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Tonic, Self::H2]
+            .into_iter()
+            .find(|stack| stack.name() == text)
+    }
+
+    /// The value of `GRPC_STACK` that asks for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tonic => "tonic",
+            Self::H2 => "h2",
+        }
+    }
+}
+
+/// Serves every gRPC service of the node on `addr`, on as many threads; gives also what reports its health, which
+/// is serving.
+///
+/// # Errors
+/// When the address cannot be listened on or a thread cannot be started.
+pub async fn start(
+    addr: SocketAddr,
+    threads: NonZeroUsize,
+    stack: GrpcStack,
+    cache: CacheService,
+) -> io::Result<(GrpcServer, Health)> {
+    let value_bytes_max = cache.value_bytes_max();
+    let message_bytes_max = value_bytes_max.saturating_add(MESSAGE_OVERHEAD_BYTES_MAX);
+    let cache = Arc::new(cache);
+    let service = CacheServer::from_arc(Arc::clone(&cache))
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max);
-    Health::add_to(Routes::new(cache), SERVICE_NAME, FILE_DESCRIPTOR_SET)
+    let (routes, health) = Health::add_to(Routes::new(service), SERVICE_NAME, FILE_DESCRIPTOR_SET);
+    health.set_serving(true).await;
+    let server = match stack {
+        GrpcStack::Tonic => GrpcServer::start(addr, threads, value_bytes_max, routes).await?,
+        GrpcStack::H2 => {
+            let direct = DirectCache(cache);
+            GrpcServer::start_direct(addr, threads, value_bytes_max, routes, direct).await?
+        }
+    };
+    Ok((server, health))
 }

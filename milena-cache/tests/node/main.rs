@@ -18,6 +18,7 @@ mod s3_expiry;
 mod s3_faults;
 mod s3_requests;
 mod service;
+mod stacks;
 mod stale;
 mod support;
 mod write_back;

@@ -3,7 +3,7 @@
 use milena_client::{Client, ClientError};
 use milena_s3::{Action, Operation};
 use milena_testing::eventually;
-use milena_testing::node::{address_of, client_of};
+use milena_testing::node::{address_of, client_of, usual_stack};
 use milena_testing::page::{metric, page};
 use milena_testing::process::{Ended, Process, run};
 use milena_testing::router::TestRouter;
@@ -34,6 +34,7 @@ pub(crate) fn environment(s3: &TestS3, folder: &TempDir) -> Environment {
         ("METRICS_PORT", "0".to_owned()),
         ("DISK_PATH", disk_path),
         ("DISK_MAX_BYTES", "64MiB".to_owned()),
+        ("GRPC_STACK", usual_stack().name().to_owned()),
     ]);
     environment
 }

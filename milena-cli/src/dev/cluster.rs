@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, select_all};
 use milena_cache::operation::{Lives, WriteMode};
+use milena_cache::service::GrpcStack;
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_cache::store::s3::{S3Config, S3Credentials};
@@ -50,6 +51,15 @@ const MISS_LIFE: Duration = Duration::from_secs(1);
 /// Any port of 127.0.0.1.
 const ANY_LOCAL_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// Which nodes to start.
+#[derive(Clone, Copy)]
+pub(super) struct Nodes {
+    /// How many.
+    pub(super) count: usize,
+    /// What serves their hot methods.
+    pub(super) grpc_stack: GrpcStack,
+}
+
 /// What runs.
 pub(super) struct Cluster {
     s3: S3Server,
@@ -82,7 +92,7 @@ impl Cluster {
     pub(super) async fn start(
         folder: &Folder,
         listen: SocketAddr,
-        nodes: usize,
+        nodes: Nodes,
         clock: &Clock,
     ) -> Result<Self, Failure> {
         let s3_options = milena_s3::Options {
@@ -95,25 +105,30 @@ impl Cluster {
         let router = Router::start(router_config(listen))
             .await
             .map_err(|error| router_failure(&error))?;
-        let ports = folder.node_ports(nodes, clock)?;
+        let ports = folder.node_ports(nodes.count, clock)?;
         let mut cluster = Self {
             s3,
             router,
-            nodes: Vec::with_capacity(nodes),
+            nodes: Vec::with_capacity(nodes.count),
         };
         for (number, port) in (1..).zip(ports) {
-            let config = cluster.node_config(port, folder.node(number));
+            let config = cluster.node_config(port, folder.node(number), nodes.grpc_stack);
             let node = Node::start(config, clock.clone())
                 .await
                 .map_err(|error| node_failure(number, &error))?;
             cluster.nodes.push(node);
         }
         join_all(cluster.nodes.iter().map(Node::disk_recovered)).await;
-        cluster.router.nodes_joined(nodes).await;
+        cluster.router.nodes_joined(nodes.count).await;
         Ok(cluster)
     }
 
-    fn node_config(&self, port: u16, disk_path: PathBuf) -> milena_cache::config::Config {
+    fn node_config(
+        &self,
+        port: u16,
+        disk_path: PathBuf,
+        grpc_stack: GrpcStack,
+    ) -> milena_cache::config::Config {
         let keys = Credentials::development();
         let router = Address::parse(&format!("http://{}", reachable(self.router.addr())))
             .expect("an IP address and a port in use are an address");
@@ -132,6 +147,7 @@ impl Cluster {
                 DiskSync::Os,
                 boot_id(),
             )),
+            grpc_stack,
             write_mode: WriteMode::WriteThrough,
             // A put may ask for it (`ack`).
             drain_timeout: S3_TIMEOUT,

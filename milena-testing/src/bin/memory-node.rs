@@ -1,6 +1,10 @@
 //! A node with nothing but memory, for measurements: what a put costs that waits for no disk and no S3. The
 //! gRPC server, the service and the operations are those of a real node.
 //!
+//! ```text
+//! memory-node [tonic|h2]
+//! ```
+//!
 //! Says `listening on ADDR` when it does, and serves until it is killed.
 
 use std::io::Write as _;
@@ -11,11 +15,10 @@ use std::time::Duration;
 
 use milena_cache::metrics::Metrics;
 use milena_cache::operation::{Limits, Lives, Operation, Tier};
-use milena_cache::service;
 use milena_cache::service::cache::CacheService;
+use milena_cache::service::{self, GrpcStack};
 use milena_cache::store::memory::{MemoryConfig, MemoryStore};
 use milena_server::clock::Clock;
-use milena_server::grpc::GrpcServer;
 use milena_server::rate_limit::RateLimit;
 use tokio::runtime::Handle;
 
@@ -24,6 +27,9 @@ const VALUE_BYTES_MAX: usize = 16 << 20;
 
 #[tokio::main]
 async fn main() {
+    let stack = std::env::args().nth(1);
+    let stack = stack.map_or(Some(GrpcStack::Tonic), |text| GrpcStack::parse(&text));
+    let stack = stack.expect("usage: memory-node [tonic|h2]");
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
     let room = MemoryConfig {
@@ -52,12 +58,10 @@ async fn main() {
         metrics,
         clock,
     );
-    let (routes, health) = service::routes(service);
-    health.set_serving(true).await;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
-    let server = GrpcServer::start(addr, threads, VALUE_BYTES_MAX, routes).await;
-    let server = server.expect("there is a free port");
+    let started = service::start(addr, threads, stack, service).await;
+    let (server, _health) = started.expect("there is a free port");
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {}", server.addr()).expect("somebody reads this");
     std::future::pending::<()>().await;

@@ -1,0 +1,119 @@
+//! The methods that the direct path answers: messages decoded and encoded, the rest is [`CacheService`]'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use milena_protos::STALE_METADATA;
+use milena_protos::cache_server::GetResponse;
+use milena_server::grpc::{Answer, Unary, answer_due_within};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use tonic::Status;
+
+use super::cache::{CacheService, Found};
+
+/// The number of `GetResponse.value`.
+const VALUE_FIELD: u32 = 2;
+
+/// `Get`, `Put` and `Delete` of `cache_server.Cache`, answered without tonic.
+pub(super) struct DirectCache(pub(super) Arc<CacheService>);
+
+/// A method of [`DirectCache`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Method {
+    /// `Get`.
+    Get,
+    /// `Put`.
+    Put,
+    /// `Delete`.
+    Delete,
+}
+
+impl Unary for DirectCache {
+    type Method = Method;
+
+    fn method(&self, path: &str) -> Option<Method> {
+        match path {
+            "/cache_server.Cache/Get" => Some(Method::Get),
+            "/cache_server.Cache/Put" => Some(Method::Put),
+            "/cache_server.Cache/Delete" => Some(Method::Delete),
+            _ => None,
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        message: Bytes,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Status> {
+        let cache = &self.0;
+        let due = timeout.map(|timeout| answer_due_within(timeout, cache.clock()));
+        match method {
+            Method::Get => cache.find(decode(message)?, due).await.map(found),
+            Method::Put => cache
+                .store(decode(message)?, due)
+                .await
+                .map(|answer| short(&answer)),
+            Method::Delete => cache
+                .remove(decode(message)?, due)
+                .await
+                .map(|answer| short(&answer)),
+        }
+    }
+}
+
+/// Decodes a request whose bytes stay in the buffer they came in. Says what tonic says of one that is none.
+fn decode<M: Message + Default>(message: Bytes) -> Result<M, Status> {
+    M::decode(message).map_err(|error| Status::internal(error.to_string()))
+}
+
+fn short(answer: &impl Message) -> Answer {
+    Answer::new(|head| answer.encode_raw(head), Bytes::new())
+}
+
+fn found(found: Found) -> Answer {
+    let value = found.value;
+    let length = value.len();
+    let answer = Answer::new(|head| begin_get_response(length, head), value);
+    if !found.is_stale {
+        return answer;
+    }
+    let name = HeaderName::from_static(STALE_METADATA);
+    answer.with_metadata(name, HeaderValue::from_static("true"))
+}
+
+/// A `GetResponse` up to its value, which comes last, has so many bytes, and is sent from where it is.
+fn begin_get_response(value_bytes: usize, head: &mut Vec<u8>) {
+    let without_value = GetResponse {
+        successful: true,
+        value: Bytes::new(),
+    };
+    without_value.encode_raw(head);
+    if value_bytes > 0 {
+        encode_key(VALUE_FIELD, WireType::LengthDelimited, head);
+        encode_varint(value_bytes as u64, head);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_sent_from_where_it_is_makes_the_same_message() {
+        for bytes in [0, 1, 127, 128, 100_000] {
+            let value = Bytes::from(vec![7; bytes]);
+            let mut encoded = Vec::new();
+            begin_get_response(bytes, &mut encoded);
+            encoded.extend_from_slice(&value);
+            let whole = GetResponse {
+                successful: true,
+                value,
+            };
+            assert_eq!(encoded, whole.encode_to_vec(), "{bytes} bytes");
+        }
+    }
+}
