@@ -33,6 +33,7 @@ mod attempt;
 mod breaker;
 mod budget;
 mod client;
+mod credentials;
 mod expired;
 mod failure;
 mod lease;

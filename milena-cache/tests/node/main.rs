@@ -4,6 +4,7 @@
 
 mod backend;
 mod cluster;
+mod credentials;
 mod faults;
 mod flush;
 mod kill;

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use hyper_util::client::legacy::Error as HttpError;
 use milena_server::clock::Clock;
 
+use super::credentials::NoCredentials;
 use super::failure::Failure;
 use super::observer::{Observer, Outcome};
 use super::time_limits::TimeLimits;
@@ -120,6 +121,10 @@ fn failure_of<E>(verb: &str, error: SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
+    if let Some(reason) = NoCredentials::among(&error) {
+        let cause = Cause::with_source(format!("{verb}: no credentials"), reason);
+        return Failure::of(Outcome::Unreachable, cause);
+    }
     let mut may_apply = false;
     let mut retry_after = None;
     let (outcome, message) = match &error {
@@ -160,7 +165,7 @@ where
             may_apply = true;
             (Outcome::Broken, "the answer cannot be read".to_owned())
         }
-        // Nothing to sign with, for one.
+        // It could not even be made.
         _ => (
             Outcome::Unreachable,
             format!("{}", DisplayErrorContext(&error)),
