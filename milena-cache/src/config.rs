@@ -77,7 +77,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 29] = [
+pub static SETTINGS: [&Setting; 30] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -100,6 +100,7 @@ pub static SETTINGS: [&Setting; 29] = [
     &S3_ENDPOINT,
     &S3_PREFIX,
     &S3_TIMEOUT,
+    &S3_HEDGE,
     &TTL_SCOPE,
     &TTL_JITTER,
     &SWEEP_INTERVAL,
@@ -213,6 +214,14 @@ static S3_TIMEOUT: Setting = Setting {
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
 };
+static S3_HEDGE: Setting = Setting {
+    name: "S3_HEDGE",
+    also: &[],
+    presence: Presence::Default("off"),
+    expected: "on or off",
+    example: "on",
+    help: "Whether S3 is asked a second time when a get takes longer than 95 % of them, for at most 2 % of the gets",
+};
 static NEGATIVE_TTL: Setting = Setting {
     name: "NEGATIVE_TTL",
     also: &[],
@@ -262,6 +271,7 @@ impl Config {
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
+        let hedges_gets = raw.read(&S3_HEDGE, parse_switch);
         let lives = lives::read(&mut raw, copy_seconds);
         let sweep_interval = raw.read(&SWEEP_INTERVAL, parse_sweep_interval);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
@@ -293,6 +303,7 @@ impl Config {
                 prefix,
                 timeout: timeout.expect(given),
                 value_bytes_max,
+                hedges_gets: hedges_gets.expect(given),
                 credentials: S3Credentials::Chain,
             },
             lives: lives.expect(given),
@@ -371,6 +382,14 @@ fn parse_endpoint(text: &str) -> Option<String> {
     sound.then(|| text.trim_end_matches('/').to_owned())
 }
 
+fn parse_switch(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
 fn parse_timeout(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|time| !time.is_zero() && *time <= S3_TIMEOUT_MAX)
 }
@@ -434,6 +453,9 @@ mod tests {
         assert_eq!(config.s3.timeout, Duration::from_secs(10));
         assert_eq!(config.miss_life, Duration::from_secs(1));
         assert_eq!(config.stale_life, Duration::ZERO);
+        assert!(!config.s3.hedges_gets);
+        assert!(with(&[("S3_HEDGE", "on")]).unwrap().s3.hedges_gets);
+        assert!(with(&[("S3_HEDGE", "2%")]).is_err());
         assert_eq!(
             (config.routers, config.rate_limit, config.advertise_addr),
             (vec![], None, None)

@@ -12,6 +12,8 @@ pub(crate) struct S3Metrics {
     not_sent: [IntCounter; NotSent::LABELS.len()],
     received: IntCounter,
     sent: IntCounter,
+    hedges: IntCounter,
+    hedges_won: IntCounter,
     limit: IntGauge,
     queued: IntGauge,
     breaker: IntGauge,
@@ -39,6 +41,14 @@ impl S3Metrics {
             "Bytes of values from and to S3, retries included",
             &["direction"],
         );
+        let hedges = IntCounter::new(
+            "milena_s3_hedges_total",
+            "Second GETs that were sent because the first was slow",
+        );
+        let hedges_won = IntCounter::new(
+            "milena_s3_hedges_won_total",
+            "Those of them that gave the answer",
+        );
         let limit = IntGauge::new(
             "milena_s3_concurrency_limit",
             "Requests that S3 is given at once, at most",
@@ -57,6 +67,8 @@ impl S3Metrics {
             not_sent: NotSent::LABELS.map(|reason| not_sent.with_label_values(&[reason])),
             received: bytes.with_label_values(&["in"]),
             sent: bytes.with_label_values(&["out"]),
+            hedges: registered(registry, hedges),
+            hedges_won: registered(registry, hedges_won),
             limit: registered(registry, limit),
             queued: registered(registry, queued),
             breaker: registered(registry, breaker),
@@ -79,6 +91,11 @@ impl Observer for S3Metrics {
 
     fn sent(&self, bytes: usize) {
         self.sent.inc_by(bytes as u64);
+    }
+
+    fn hedged(&self, has_won: bool) {
+        self.hedges.inc();
+        self.hedges_won.inc_by(u64::from(has_won));
     }
 
     fn limit(&self, requests: usize) {
@@ -118,6 +135,8 @@ mod tests {
         s3.not_sent(NotSent::Queue);
         s3.received(3);
         s3.sent(4);
+        s3.hedged(true);
+        s3.hedged(false);
         s3.limit(7);
         s3.queued(9);
         s3.queued(-1);
@@ -131,6 +150,8 @@ mod tests {
             "milena_s3_not_sent_total{reason=\"queue\"} 1",
             "milena_s3_bytes_total{direction=\"in\"} 3",
             "milena_s3_bytes_total{direction=\"out\"} 4",
+            "milena_s3_hedges_total 2",
+            "milena_s3_hedges_won_total 1",
             "milena_s3_concurrency_limit 7",
             "milena_s3_queued_requests 8",
             "milena_s3_breaker_state 2",

@@ -141,6 +141,7 @@ impl TestS3 {
             prefix: String::new(),
             timeout: PATIENCE,
             value_bytes_max: milena_client::Options::VALUE_BYTES_MAX,
+            hedges_gets: false,
             credentials: S3Credentials::Static {
                 access_key_id,
                 secret_access_key,

@@ -39,6 +39,7 @@ pub fn read_s3(mut raw: Raw) -> Result<S3Config, Mistakes> {
         prefix,
         timeout: timeout.expect(given),
         value_bytes_max: 0,
+        hedges_gets: false,
         credentials: S3Credentials::Chain,
     })
 }

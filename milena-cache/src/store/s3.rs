@@ -36,6 +36,7 @@ mod client;
 mod credentials;
 mod expired;
 mod failure;
+mod hedge;
 mod lease;
 mod limiter;
 pub mod object_key;
@@ -87,7 +88,13 @@ impl S3Store {
         let client = client::client(&config, &limits).await;
         let probe = probe_request(&client, &config, limits);
         Self {
-            requests: Requests::new(limits, probe, clock.clone(), Arc::clone(&observer)),
+            requests: Requests::new(
+                limits,
+                config.hedges_gets,
+                probe,
+                clock.clone(),
+                Arc::clone(&observer),
+            ),
             client,
             config,
             limits,

@@ -7,6 +7,7 @@ mod cluster;
 mod credentials;
 mod faults;
 mod flush;
+mod hedge;
 mod kill;
 mod life;
 mod metrics;

@@ -142,6 +142,7 @@ impl Cluster {
                 prefix: String::new(),
                 timeout: S3_TIMEOUT,
                 value_bytes_max: Options::VALUE_BYTES_MAX,
+                hedges_gets: false,
                 credentials: S3Credentials::Static {
                     access_key_id: keys.access_key_id,
                     secret_access_key: keys.secret_access_key,

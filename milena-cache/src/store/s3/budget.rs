@@ -1,40 +1,52 @@
-//! The retry budget: retries are never more than a tenth of all requests and [`RESERVE`] more, so that an
-//! outage adds at most a tenth to the load on S3.
+//! A budget: what is sent beyond what was asked for is never more than a share of the requests, and what was saved
+//! up, so that an outage adds no more than that to the load on S3.
 
 use parking_lot::Mutex;
 
-/// Requests that earn one retry.
+/// Requests that earn one retry: a tenth of them.
 const REQUESTS_A_RETRY: u32 = 10;
 
 /// Retries that can be saved up, and that there are at the start: the floor that lets a quiet node get over a
 /// passing failure.
 pub(super) const RESERVE: u32 = 10;
 
-/// A token bucket that requests fill and retries empty.
+/// A token bucket that requests fill and extra requests empty.
 #[derive(Debug)]
-pub(super) struct RetryBudget {
-    /// In tenths of a retry.
+pub(super) struct Budget {
+    /// Requests that earn one extra.
+    requests_an_extra: u32,
+    saved_max: u32,
+    /// In requests.
     saved: Mutex<u32>,
 }
 
-impl RetryBudget {
-    /// Full.
-    pub(super) fn new() -> Self {
+impl Budget {
+    /// That of retries, full.
+    pub(super) fn of_retries() -> Self {
+        let budget = Self::empty(REQUESTS_A_RETRY, RESERVE);
+        *budget.saved.lock() = budget.saved_max;
+        budget
+    }
+
+    /// One extra request for so many that were asked for; so many extras can be saved up.
+    pub(super) fn empty(requests_an_extra: u32, extras_max: u32) -> Self {
         Self {
-            saved: Mutex::new(RESERVE * REQUESTS_A_RETRY),
+            requests_an_extra,
+            saved_max: extras_max * requests_an_extra,
+            saved: Mutex::new(0),
         }
     }
 
-    /// Notes a request that is no retry.
+    /// Notes a request that is no extra.
     pub(super) fn earn(&self) {
         let mut saved = self.saved.lock();
-        *saved = (*saved + 1).min(RESERVE * REQUESTS_A_RETRY);
+        *saved = (*saved + 1).min(self.saved_max);
     }
 
-    /// Whether one more retry may be sent; it is paid for then.
+    /// Whether one more extra may be sent; it is paid for then.
     pub(super) fn spend(&self) -> bool {
         let mut saved = self.saved.lock();
-        let rest = saved.checked_sub(REQUESTS_A_RETRY);
+        let rest = saved.checked_sub(self.requests_an_extra);
         *saved = rest.unwrap_or(*saved);
         rest.is_some()
     }
@@ -46,7 +58,7 @@ mod tests {
 
     #[test]
     fn an_outage_adds_a_tenth_and_the_reserve() {
-        let budget = RetryBudget::new();
+        let budget = Budget::of_retries();
         let retries = (0..1_000)
             .filter(|_| {
                 budget.earn();
@@ -59,8 +71,9 @@ mod tests {
 
     #[test]
     fn no_more_than_the_reserve_is_saved_up() {
-        let budget = RetryBudget::new();
-        (0..1_000).for_each(|_| budget.earn());
-        assert_eq!((0..1_000).filter(|_| budget.spend()).count(), 10);
+        for budget in [Budget::of_retries(), Budget::empty(10, 10)] {
+            (0..1_000).for_each(|_| budget.earn());
+            assert_eq!((0..1_000).filter(|_| budget.spend()).count(), 10);
+        }
     }
 }

@@ -34,6 +34,8 @@ pub struct S3Config {
     pub timeout: Duration,
     /// `MAX_VALUE_BYTES`: an object over it is not read.
     pub value_bytes_max: usize,
+    /// `S3_HEDGE`: whether a GET that takes longer than most is followed by a second one.
+    pub hedges_gets: bool,
     /// Who we are.
     pub credentials: S3Credentials,
 }

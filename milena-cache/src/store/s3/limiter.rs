@@ -123,18 +123,22 @@ impl Limiter {
 
     /// The right to send one request, waited for until `deadline`; first come, first served.
     pub(super) async fn turn(&self, deadline: Deadline) -> Result<Turn, NoTurn> {
-        let free = Arc::clone(&self.turns).try_acquire_owned();
-        let permit = match free {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = self.wait()?;
-                let turn = Arc::clone(&self.turns).acquire_owned();
-                let turn = tokio::time::timeout_at(deadline.instant(), turn).await;
-                turn.map_err(|_| NoTurn::Late)?
-                    .expect("the semaphore is never closed")
-            }
-        };
+        if let Some(free) = self.free_turn() {
+            return Ok(free);
+        }
+        let _waiting = self.wait()?;
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = tokio::time::timeout_at(deadline.instant(), turn).await;
+        let permit = turn
+            .map_err(|_| NoTurn::Late)?
+            .expect("the semaphore is never closed");
         Ok(Turn { permit })
+    }
+
+    /// The right to send one request, if it need not be waited for.
+    pub(super) fn free_turn(&self) -> Option<Turn> {
+        let permit = Arc::clone(&self.turns).try_acquire_owned().ok()?;
+        Some(Turn { permit })
     }
 
     /// Takes a turn back, and notes how its request went.

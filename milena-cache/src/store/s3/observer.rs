@@ -42,6 +42,8 @@ pub enum Outcome {
     Timeout,
     /// The connection broke, or what came was not HTTP.
     Broken,
+    /// It was dropped: of two GETs for the same, the other was answered first.
+    Cancelled,
     /// The object came, but not as it was written.
     Damaged,
     /// The object came whole, but is none that can be served: over the limit, or another key's.
@@ -81,7 +83,7 @@ impl Request {
 
 impl Outcome {
     /// The names, in the order of the values.
-    pub const LABELS: [&str; 12] = [
+    pub const LABELS: [&str; 13] = [
         "ok",
         "not_found",
         "not_modified",
@@ -92,6 +94,7 @@ impl Outcome {
         "unreachable",
         "timeout",
         "broken",
+        "cancelled",
         "damaged",
         "unusable",
     ];
@@ -121,6 +124,8 @@ pub trait Observer: Send + Sync + 'static {
     fn received(&self, _bytes: usize) {}
     /// Bytes of objects were sent to S3, whether or not it took them.
     fn sent(&self, _bytes: usize) {}
+    /// A GET was slow, so a second one was sent; and whether that one gave the answer.
+    fn hedged(&self, _has_won: bool) {}
     /// So many requests are let through at once now.
     fn limit(&self, _requests: usize) {}
     /// So many requests more wait for their turn, or fewer.

@@ -6,16 +6,18 @@
 //! still be on its way.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use milena_server::clock::{Clock, Deadline};
 use tokio_util::task::TaskTracker;
 
 use super::breaker::{Breaker, Probe, Refused};
-use super::budget::RetryBudget;
+use super::budget::Budget;
 use super::failure::Failure;
+use super::hedge::Hedging;
 use super::limiter::{Limiter, Load, NoTurn, Turn};
 use super::observer::{NotSent, Observer, Outcome, Request};
 use super::time_limits::TimeLimits;
@@ -81,7 +83,9 @@ pub(super) type ProbeRequest = Box<dyn Fn() -> BoxFuture<'static, Attempt<()>> +
 pub(super) struct Requests {
     limits: TimeLimits,
     breaker: Arc<Breaker>,
-    budget: RetryBudget,
+    budget: Budget,
+    /// `None`: no GET is hedged.
+    hedging: Option<Hedging>,
     limiter: Limiter,
     probe_request: ProbeRequest,
     probes: TaskTracker,
@@ -90,9 +94,10 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Nothing under way.
+    /// Nothing under way; `hedges` says whether a GET that takes long is followed by a second one.
     pub(super) fn new(
         limits: TimeLimits,
+        hedges: bool,
         probe_request: ProbeRequest,
         clock: Clock,
         observer: Arc<dyn Observer>,
@@ -100,7 +105,8 @@ impl Requests {
         Arc::new(Self {
             limits,
             breaker: Breaker::new(clock.clone(), Arc::clone(&observer)),
-            budget: RetryBudget::new(),
+            budget: Budget::of_retries(),
+            hedging: hedges.then(Hedging::new),
             limiter: Limiter::new(clock.clone(), Arc::clone(&observer)),
             probe_request,
             probes: TaskTracker::new(),
@@ -129,7 +135,14 @@ impl Requests {
         let mut earlier = None;
         loop {
             let turn = self.turn(deadline).await?;
-            let failure = match self.send(request, turn, deadline, attempt()).await {
+            let answer = match &self.hedging {
+                Some(hedging) if request == Request::Get => {
+                    // Boxed, as what is in it: two attempts are twice as large as one.
+                    Box::pin(self.hedged(hedging, turn, deadline, &attempt)).await
+                }
+                _ => self.send(request, turn, deadline, attempt()).await,
+            };
+            let failure = match answer {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure.after(earlier.as_ref()),
             };
@@ -245,6 +258,69 @@ impl Requests {
         result.map(|done| done.value)
     }
 
+    /// Makes one attempt at a GET and, if it turns out to be slow and there is room for it, a second one beside it. The
+    /// first that succeeds counts, and the other is dropped.
+    async fn hedged<T, F>(
+        &self,
+        hedging: &Hedging,
+        turn: Turn,
+        deadline: Deadline,
+        attempt: &impl Fn() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Attempt<T>>,
+    {
+        let begun = self.clock.monotonic();
+        let slow_after = hedging.begin();
+        let mut first = Box::pin(self.send(Request::Get, turn, deadline, attempt()));
+        let answer = match slow_after {
+            None => first.await,
+            Some(slow_after) => match tokio::time::timeout(slow_after, &mut first).await {
+                Ok(answer) => answer,
+                Err(_) => match self.turn_of_hedge(hedging) {
+                    None => first.await,
+                    Some(turn) => {
+                        let second = Box::pin(self.send(Request::Get, turn, deadline, attempt()));
+                        self.first_success(first, second).await
+                    }
+                },
+            },
+        };
+        if answer.is_ok() {
+            hedging.note(self.clock.monotonic() - begun);
+        }
+        answer
+    }
+
+    /// The right to send a hedge, which waits for nothing.
+    fn turn_of_hedge(&self, hedging: &Hedging) -> Option<Turn> {
+        self.breaker.admit().ok()?;
+        let turn = self.limiter.free_turn()?;
+        hedging.spend().then_some(turn)
+    }
+
+    /// What the first attempt gives or, if the second is sooner or the first fails, the second.
+    async fn first_success<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        first: Pin<Box<F>>,
+        second: Pin<Box<F>>,
+    ) -> Result<T, Failure> {
+        let (answer, has_won, has_other_ended) = match select(first, second).await {
+            Either::Left((Ok(answer), _)) => (Ok(answer), false, false),
+            Either::Right((Ok(answer), _)) => (Ok(answer), true, false),
+            Either::Left((Err(failure), second)) => match second.await {
+                Ok(answer) => (Ok(answer), true, true),
+                Err(_) => (Err(failure), false, true),
+            },
+            Either::Right((Err(_), first)) => (first.await, false, true),
+        };
+        if !has_other_ended {
+            self.observer.requested(Request::Get, Outcome::Cancelled);
+        }
+        self.observer.hedged(has_won);
+        answer
+    }
+
     /// Makes one attempt, until `deadline` at most.
     async fn attempt<T>(
         &self,
@@ -297,6 +373,8 @@ mod tests {
     struct Told {
         requests: Mutex<Vec<(Request, Outcome)>>,
         not_sent: Mutex<Vec<NotSent>>,
+        /// Whether each hedge gave the answer.
+        hedges: Mutex<Vec<bool>>,
     }
 
     impl Observer for Told {
@@ -306,6 +384,10 @@ mod tests {
 
         fn not_sent(&self, why: NotSent) {
             self.not_sent.lock().push(why);
+        }
+
+        fn hedged(&self, has_won: bool) {
+            self.hedges.lock().push(has_won);
         }
     }
 
@@ -318,6 +400,10 @@ mod tests {
     }
 
     fn bench() -> Bench {
+        bench_that(false)
+    }
+
+    fn bench_that(hedges: bool) -> Bench {
         let (clock, told) = (Clock::system(), Arc::new(Told::default()));
         let probes = Arc::new(Mutex::new(Ok(Done::new(Outcome::NotFound, ()))));
         let met = Arc::clone(&probes);
@@ -327,7 +413,7 @@ mod tests {
         });
         let limits = TimeLimits::within(TIMEOUT);
         Bench {
-            requests: Requests::new(limits, probe, clock.clone(), told.clone()),
+            requests: Requests::new(limits, hedges, probe, clock.clone(), told.clone()),
             told,
             clock,
             probes,
@@ -525,5 +611,127 @@ mod tests {
         let soon = bench.clock.deadline_in(TIMEOUT);
         bench.requests.check(soon).await.unwrap_err();
         bench.answered().await.unwrap();
+    }
+
+    const USUAL: Duration = Duration::from_millis(10);
+
+    impl Bench {
+        /// A request whose first attempt and any further one take so long. Gives the answer, the number of the
+        /// attempt that gave it, and how many there were.
+        async fn timed(
+            &self,
+            request: Request,
+            takes: [Duration; 2],
+            ends: [Attempt<()>; 2],
+        ) -> (Result<usize, Failure>, usize) {
+            let attempts = AtomicU32::new(0);
+            let attempt = || {
+                let number = attempts.fetch_add(1, Ordering::Relaxed) as usize;
+                let (takes, ends) = (takes[number.min(1)], ends[number.min(1)].clone());
+                async move {
+                    tokio::time::sleep(takes).await;
+                    ends.map(|done| done.map(|()| number))
+                }
+            };
+            let deadline = self.clock.deadline_in(TIMEOUT);
+            let answer = self.requests.run(request, deadline, attempt).await;
+            (answer, attempts.into_inner() as usize)
+        }
+
+        async fn answered_after(&self, request: Request, takes: [Duration; 2]) -> (usize, usize) {
+            let answer = Ok(Done::new(Outcome::Ok, ()));
+            let (answer, attempts) = self.timed(request, takes, [answer.clone(), answer]).await;
+            (answer.unwrap(), attempts)
+        }
+
+        /// So many GETs that are as usual: what is slow is known after them.
+        async fn usual(&self, gets: usize) {
+            for _ in 0..gets {
+                let answered = self.answered_after(Request::Get, [USUAL; 2]).await;
+                assert_eq!(answered, (0, 1));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_get_is_followed_by_a_second_one_and_the_first_answer_counts() {
+        let bench = bench_that(true);
+        bench.usual(100).await;
+        let begun = bench.clock.monotonic();
+        let slow = [TIMEOUT / 4, USUAL];
+        assert_eq!(bench.answered_after(Request::Get, slow).await, (1, 2));
+        let took = bench.clock.monotonic() - begun;
+        assert!((USUAL * 2..USUAL * 3).contains(&took), "{took:?}");
+        let told = bench.told.requests.lock().split_off(100);
+        let get = |outcome| (Request::Get, outcome);
+        assert_eq!(told, [get(Outcome::Ok), get(Outcome::Cancelled)]);
+
+        let not_much_better = [USUAL * 2, TIMEOUT / 4];
+        assert_eq!(
+            bench.answered_after(Request::Get, not_much_better).await,
+            (0, 2)
+        );
+        assert_eq!(*bench.told.hedges.lock(), [true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_gets_one_may_fail() {
+        let bench = bench_that(true);
+        bench.usual(200).await;
+        let (ok, failed) = (Ok(Done::new(Outcome::Ok, ())), Err(timeout()));
+        let takes = [USUAL * 3, USUAL * 4];
+        let ends = [failed.clone(), ok.clone()];
+        assert_eq!(bench.timed(Request::Get, takes, ends).await.0.unwrap(), 1);
+        let takes = [USUAL * 8, USUAL];
+        let ends = [ok, failed.clone()];
+        assert_eq!(bench.timed(Request::Get, takes, ends).await.0.unwrap(), 0);
+        let ends = [Err(slow_down()), failed];
+        let (answer, attempts) = bench.timed(Request::Get, [USUAL * 3; 2], ends).await;
+        assert_eq!(answer.unwrap_err().outcome, Outcome::Timeout);
+        assert!(attempts > 3, "it was tried again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn if_all_gets_are_slow_a_fiftieth_more_is_sent_at_most() {
+        let bench = bench_that(true);
+        bench.usual(500).await;
+        let (mut gets, mut sent) = (500, 500);
+        for round in 0..900_u32 {
+            let slow = [USUAL * (2 + round), USUAL * (2 + round)];
+            sent += bench.answered_after(Request::Get, slow).await.1;
+            gets += 1;
+            assert!((sent - gets) * 50 <= gets, "{sent} for {gets}");
+        }
+        assert!(sent > gets, "some are hedged");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_but_a_get_is_hedged_and_that_only_if_it_is_asked_for() {
+        let bench = bench_that(true);
+        bench.usual(100).await;
+        let slow = [TIMEOUT / 4, USUAL];
+        for request in [Request::Put, Request::Delete, Request::Head] {
+            assert_eq!(bench.answered_after(request, slow).await, (0, 1));
+        }
+        let off = bench_that(false);
+        off.usual(100).await;
+        assert_eq!(off.answered_after(Request::Get, slow).await, (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hedge_waits_for_no_turn() {
+        let bench = bench_that(true);
+        bench.usual(100).await;
+        let slow = [TIMEOUT / 4, USUAL];
+        let requests = Arc::clone(&bench.requests);
+        let mut taken = None;
+        let take_the_rest = async {
+            tokio::time::sleep(USUAL / 2).await;
+            taken = Some(requests.limiter.take_all());
+        };
+        let (answered, ()) = tokio::join!(bench.answered_after(Request::Get, slow), take_the_rest);
+        assert_eq!(answered, (0, 1));
+        drop(taken);
+        assert_eq!(bench.answered_after(Request::Get, slow).await, (1, 2));
     }
 }
