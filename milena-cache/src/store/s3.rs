@@ -34,6 +34,8 @@ mod breaker;
 mod budget;
 mod client;
 mod credentials;
+mod dates;
+pub mod doctor;
 mod expired;
 mod failure;
 mod hedge;

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Error as HttpError;
 use milena_server::clock::Clock;
 
 use super::credentials::NoCredentials;
-use super::failure::Failure;
+use super::failure::{Failure, Reason};
 use super::observer::{Observer, Outcome};
 use super::time_limits::TimeLimits;
 use crate::error::Cause;
@@ -122,8 +122,10 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     if let Some(reason) = NoCredentials::among(&error) {
-        let cause = Cause::with_source(format!("{verb}: no credentials"), reason);
-        return Failure::of(Outcome::Unreachable, cause);
+        return Failure {
+            reason: Some(Reason::NoCredentials(reason)),
+            ..Failure::new(Outcome::Unreachable, format!("{verb}: no credentials"))
+        };
     }
     let mut may_apply = false;
     let mut retry_after = None;
@@ -171,8 +173,10 @@ where
             format!("{}", DisplayErrorContext(&error)),
         ),
     };
+    let reason = error.code().map(|code| Reason::Code(code.into()));
     let cause = Cause::with_source(format!("{verb}: {message}"), error);
     Failure {
+        reason,
         may_apply,
         retry_after,
         ..Failure::of(outcome, cause)

@@ -5,6 +5,7 @@
 //! again.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -28,17 +29,14 @@ const SOURCES: [(&str, &str); 5] = [
 ];
 
 /// There are no credentials. The text says what was tried, and holds no secret.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct NoCredentials(String);
+#[derive(Clone, Debug)]
+pub(super) struct NoCredentials(Box<str>);
 
 impl NoCredentials {
-    /// What there is among the causes of `error`, if that is why.
+    /// What was tried, if that there are none is among the causes of `error`.
     pub(super) fn among(error: &(dyn StdError + 'static)) -> Option<Self> {
-        std::iter::successors(Some(error), |&error| error.source()).find_map(|error| {
-            let ours = error.downcast_ref::<Self>().cloned();
-            ours.or_else(|| error.downcast_ref().map(Self::of))
-        })
+        std::iter::successors(Some(error), |&error| error.source())
+            .find_map(|error| error.downcast_ref().map(Self::of))
     }
 
     fn of(error: &CredentialsError) -> Self {
@@ -54,7 +52,13 @@ impl NoCredentials {
             }
             (None, _) => causes(error).join(": "),
         };
-        Self(text)
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for NoCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
