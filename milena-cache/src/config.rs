@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,10 +19,18 @@ use milena_server::settings::{
     parse_duration,
 };
 
-use crate::operation::{LIFE_MAX, Lives, Scope, WriteMode};
-use crate::store::disk::{DiskConfig, DiskSync, boot_id};
+use self::disk::DiskSettings;
+use crate::operation::{Lives, WriteMode};
+use crate::store::disk::DiskConfig;
 use crate::store::memory::MemoryConfig;
 use crate::store::s3::{S3Config, S3Credentials};
+
+mod disk;
+mod lives;
+mod s3;
+
+use self::lives::{SWEEP_INTERVAL, TTL_JITTER, TTL_SCOPE, parse_sweep_interval};
+pub use self::s3::{S3_SETTINGS, read_s3};
 
 /// The longest `S3_PREFIX`, in bytes, so that bucket and hash always fit into S3's 1,024.
 const PREFIX_BYTES_MAX: usize = 512;
@@ -33,12 +40,6 @@ const S3_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 /// The longest `STALE_IF_ERROR`: a year.
 const STALE_LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The most of a life that `TTL_JITTER` may take, in percent: something has to be left of it.
-const JITTER_PERCENT_MAX: u32 = 90;
-
-/// The shortest `SWEEP_INTERVAL`: each sweep is a request for every object.
-const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(60);
 
 /// Everything a node has to be told.
 #[derive(Clone, Debug)]
@@ -89,13 +90,13 @@ pub static SETTINGS: [&Setting; 30] = [
     &ADVERTISE_ADDR,
     &LRU_MAX_BYTES,
     &EVICTION_POLICY,
-    &DISK_PATH,
-    &DISK_MAX_BYTES,
-    &DISK_SYNC,
-    &WRITE_MODE,
-    &WRITE_BACK_MAX_BYTES,
-    &WRITE_BACK_MAX_AGE,
-    &DRAIN_TIMEOUT,
+    &disk::DISK_PATH,
+    &disk::DISK_MAX_BYTES,
+    &disk::DISK_SYNC,
+    &disk::WRITE_MODE,
+    &disk::WRITE_BACK_MAX_BYTES,
+    &disk::WRITE_BACK_MAX_AGE,
+    &disk::DRAIN_TIMEOUT,
     &S3_ENDPOINT,
     &S3_PREFIX,
     &S3_TIMEOUT,
@@ -189,62 +190,6 @@ static EVICTION_POLICY: Setting = Setting {
     example: "lru",
     help: "Which entries leave memory first",
 };
-static DISK_PATH: Setting = Setting {
-    name: "DISK_PATH",
-    also: &[],
-    presence: Presence::Default("milena-data"),
-    expected: "a directory, or none",
-    example: "/var/lib/milena",
-    help: "Where the disk tier keeps its files; none for no disk tier",
-};
-static DISK_MAX_BYTES: Setting = Setting {
-    name: "DISK_MAX_BYTES",
-    also: &[],
-    presence: Presence::Default("10GiB"),
-    expected: "a size of 16MiB or more, such as 10GiB (units B, KiB, MiB, GiB, TiB, KB, MB, GB, TB)",
-    example: "100GiB",
-    help: "Bytes that the disk tier's files may take",
-};
-static DISK_SYNC: Setting = Setting {
-    name: "DISK_SYNC",
-    also: &[],
-    presence: Presence::Default("os"),
-    expected: "os or always",
-    example: "always",
-    help: "When the disk tier acknowledges: os (survives a crash of the node) or always (survives a power loss)",
-};
-static WRITE_MODE: Setting = Setting {
-    name: "WRITE_MODE",
-    also: &[],
-    presence: Presence::Default("write-through"),
-    expected: "write-through or write-back, which needs a DISK_PATH and a DISK_MAX_BYTES of 32MiB or more",
-    example: "write-back",
-    help: "When a write is acknowledged: write-through (once S3 has it) or write-back (once the disk has it; S3 follows)",
-};
-static WRITE_BACK_MAX_BYTES: Setting = Setting {
-    name: "WRITE_BACK_MAX_BYTES",
-    also: &[],
-    presence: Presence::Optional("256MiB, or an eighth of DISK_MAX_BYTES if that is less"),
-    expected: "a size of at most a quarter of DISK_MAX_BYTES, such as 1GiB (units B, KiB, MiB, GiB, TiB, KB, MB, GB, TB)",
-    example: "1GiB",
-    help: "Bytes of writes that S3 need not have yet; beyond it writes wait",
-};
-static WRITE_BACK_MAX_AGE: Setting = Setting {
-    name: "WRITE_BACK_MAX_AGE",
-    also: &[],
-    presence: Presence::Default("1h"),
-    expected: EXPECTED_DURATION,
-    example: "10m",
-    help: "For how long S3 need not have a write; once the oldest is older, further ones wait",
-};
-static DRAIN_TIMEOUT: Setting = Setting {
-    name: "DRAIN_TIMEOUT",
-    also: &[],
-    presence: Presence::Default("20s"),
-    expected: EXPECTED_DURATION,
-    example: "60s",
-    help: "How long a node that stops goes on uploading what S3 does not have yet; the rest waits on its disk",
-};
 static S3_ENDPOINT: Setting = Setting {
     name: "S3_ENDPOINT",
     also: &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
@@ -268,30 +213,6 @@ static S3_TIMEOUT: Setting = Setting {
     expected: "a duration of 1ms to 1h, such as 5s (units ms, s, m, h)",
     example: "5s",
     help: "How long S3 may take for one operation, retries included",
-};
-static TTL_SCOPE: Setting = Setting {
-    name: "TTL_SCOPE",
-    also: &[],
-    presence: Presence::Default("local"),
-    expected: "local or all",
-    example: "all",
-    help: "What TTL_SECONDS bounds: local copies, or all: also the life of entries put without one, S3 included",
-};
-static TTL_JITTER: Setting = Setting {
-    name: "TTL_JITTER",
-    also: &[],
-    presence: Presence::Default("0%"),
-    expected: "a share of 0% to 90%",
-    example: "10%",
-    help: "By how much TTL_SECONDS is shortened at random, at most, so that not everything expires at once",
-};
-static SWEEP_INTERVAL: Setting = Setting {
-    name: "SWEEP_INTERVAL",
-    also: &[],
-    presence: Presence::Default("off"),
-    expected: "a duration of 1m or more, such as 24h (units s, m, h, d), or off",
-    example: "24h",
-    help: "How often one of the nodes looks at every object in S3 and removes what has expired",
 };
 static S3_HEDGE: Setting = Setting {
     name: "S3_HEDGE",
@@ -338,7 +259,7 @@ impl Config {
         let listen_addr = raw.read(&LISTEN_ADDR, |text| text.parse::<SocketAddr>().ok());
         let routers = raw.read(&ROUTER_ADDR, parse_routers);
         let entries_max = raw.read(&LRU_SIZE, parse_positive);
-        let lives = read_lives(&mut raw);
+        let copy_seconds = raw.read(&TTL_SECONDS, parse_positive);
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse::<u16>().ok());
         let region = raw.read(&AWS_REGION, parse_region);
         let bucket = raw.read(&S3_BUCKET, parse_s3_bucket);
@@ -346,12 +267,12 @@ impl Config {
         let advertise_addr = raw.read(&ADVERTISE_ADDR, |text| Address::parse(text).ok());
         let memory_bytes_max = raw.read(&LRU_MAX_BYTES, parse_bytes);
         raw.read(&EVICTION_POLICY, |text| (text == "lru").then_some(()));
-        let disk_and_mode = read_disk(&mut raw);
-        let drain_timeout = raw.read(&DRAIN_TIMEOUT, parse_duration);
+        let disk = DiskSettings::read(&mut raw);
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
         let timeout = raw.read(&S3_TIMEOUT, parse_timeout);
         let hedges_gets = raw.read(&S3_HEDGE, parse_switch);
+        let lives = lives::read(&mut raw, copy_seconds);
         let sweep_interval = raw.read(&SWEEP_INTERVAL, parse_sweep_interval);
         let miss_life = raw.read(&NEGATIVE_TTL, parse_duration);
         let stale_life = raw.read(&STALE_IF_ERROR, parse_stale_life);
@@ -363,7 +284,6 @@ impl Config {
         let listen_addr = listen_addr.expect(given);
         let metrics_ip = interface_for(listen_addr.ip());
         let value_bytes_max = value_bytes_max.expect(given);
-        let (disk, write_mode) = disk_and_mode.expect(given);
         let config = Self {
             listen_addr,
             advertise_addr,
@@ -373,9 +293,9 @@ impl Config {
                 entries_max: entries_max.expect(given),
                 bytes_max: memory_bytes_max.expect(given),
             },
-            disk,
-            write_mode,
-            drain_timeout: drain_timeout.expect(given),
+            disk: disk.tier(),
+            write_mode: disk.write_mode.expect(given),
+            drain_timeout: disk.drain_timeout.expect(given),
             s3: S3Config {
                 region: region.expect(given),
                 bucket: bucket.expect(given),
@@ -401,52 +321,7 @@ impl Config {
     }
 }
 
-/// The disk tier, if there is one, and how it takes writes. `None`: one of the settings is a mistake, which has been
-/// noted.
-fn read_disk(raw: &mut Raw) -> Option<(Option<DiskConfig>, WriteMode)> {
-    let path = raw.read(&DISK_PATH, |text| {
-        Some((text != "none").then(|| PathBuf::from(text)))
-    });
-    let bytes_max = raw.read(&DISK_MAX_BYTES, parse_disk_bytes);
-    let sync = raw.read(&DISK_SYNC, parse_disk_sync);
-    let max_bytes = bytes_max.unwrap_or(u64::MAX);
-    let is_kept = path.as_ref().is_none_or(Option::is_some);
-    let write_mode = raw.read(&WRITE_MODE, |text| {
-        parse_write_mode(text)
-            .filter(|mode| *mode == WriteMode::WriteThrough || is_kept && keeps_dirty(max_bytes))
-    });
-    let dirty_bytes_max = raw.read(&WRITE_BACK_MAX_BYTES, |text| {
-        parse_bytes(text).filter(|bytes| *bytes <= max_bytes / DiskConfig::DIRTY_PART)
-    });
-    let dirty_age_max = raw.read(&WRITE_BACK_MAX_AGE, parse_duration);
-    let (bytes_max, sync, dirty_age_max) = (bytes_max?, sync?, dirty_age_max?);
-    let disk = path?.map(|path| {
-        let usual = DiskConfig::new(path, bytes_max, sync, boot_id());
-        DiskConfig {
-            dirty_bytes_max: dirty_bytes_max.unwrap_or(usual.dirty_bytes_max),
-            dirty_age_max,
-            ..usual
-        }
-    });
-    Some((disk, write_mode?))
-}
-
-/// `None`: as above.
-fn read_lives(raw: &mut Raw) -> Option<Lives> {
-    let seconds = raw.read(&TTL_SECONDS, parse_positive);
-    let scope = raw.read(&TTL_SCOPE, parse_scope);
-    let jitter_percent = raw.read(&TTL_JITTER, parse_share);
-    if let (Some(seconds), Some(Scope::All)) = (seconds, scope) {
-        check_life(seconds, raw);
-    }
-    Some(Lives {
-        copy: Duration::from_secs(seconds?),
-        scope: scope?,
-        jitter_percent: jitter_percent?,
-    })
-}
-
-/// As above.
+/// `None`: one of the settings is a mistake, which has been noted.
 fn read_logging(raw: &mut Raw) -> Option<Logging> {
     let level = raw.read(&LOG_LEVEL, LogLevel::parse);
     let format = raw.read(&LOG_FORMAT, LogFormat::parse);
@@ -456,9 +331,8 @@ fn read_logging(raw: &mut Raw) -> Option<Logging> {
     })
 }
 
-fn parse_positive<T: FromStr + Default + PartialOrd>(text: &str) -> Option<T> {
-    let number = text.parse().ok();
-    number.filter(|number| *number > T::default())
+fn parse_positive<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number| *number > T::default())
 }
 
 /// `none`, or addresses separated by commas.
@@ -522,62 +396,6 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 fn parse_stale_life(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|life| life.subsec_nanos() == 0 && *life <= STALE_LIFE_MAX)
-}
-
-fn parse_scope(text: &str) -> Option<Scope> {
-    match text {
-        "local" => Some(Scope::Local),
-        "all" => Some(Scope::All),
-        _ => None,
-    }
-}
-
-/// A share in percent.
-fn parse_share(text: &str) -> Option<u32> {
-    let percent = text.strip_suffix('%')?.parse().ok()?;
-    (percent <= JITTER_PERCENT_MAX).then_some(percent)
-}
-
-fn parse_sweep_interval(text: &str) -> Option<Option<Duration>> {
-    if text == "off" {
-        return Some(None);
-    }
-    let interval = parse_duration(text).filter(|interval| *interval >= SWEEP_INTERVAL_MIN)?;
-    Some(Some(interval))
-}
-
-/// An entry's life has the same limit wherever it comes from.
-fn check_life(seconds: u64, raw: &mut Raw) {
-    let seconds_max = LIFE_MAX.as_secs();
-    if seconds > seconds_max {
-        raw.mistake(format!(
-            "TTL_SECONDS: {seconds} was given and TTL_SCOPE=all makes it the life of entries; expected at most {seconds_max} (100 years)"
-        ));
-    }
-}
-
-fn parse_disk_bytes(text: &str) -> Option<u64> {
-    parse_bytes(text).filter(|bytes| *bytes >= DiskConfig::MAX_BYTES_MIN)
-}
-
-fn parse_write_mode(text: &str) -> Option<WriteMode> {
-    match text {
-        "write-through" => Some(WriteMode::WriteThrough),
-        "write-back" => Some(WriteMode::WriteBack),
-        _ => None,
-    }
-}
-
-fn keeps_dirty(disk_bytes_max: u64) -> bool {
-    DiskConfig::new(PathBuf::new(), disk_bytes_max, DiskSync::Os, String::new()).keeps_dirty()
-}
-
-fn parse_disk_sync(text: &str) -> Option<DiskSync> {
-    match text {
-        "os" => Some(DiskSync::Os),
-        "always" => Some(DiskSync::Always),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -725,7 +543,10 @@ mod tests {
         let lives = with(&[("TTL_SCOPE", "all"), ("TTL_JITTER", "10%")])
             .unwrap()
             .lives;
-        assert_eq!((lives.scope, lives.jitter_percent), (Scope::All, 10));
+        assert_eq!(
+            (lives.scope, lives.jitter_percent),
+            (crate::operation::Scope::All, 10)
+        );
         let too_long = ("TTL_SECONDS", "3153600001");
         assert!(with(&[too_long]).is_ok(), "a copy may live for ever");
         let mistakes = with(&[too_long, ("TTL_SCOPE", "all")]).unwrap_err();
@@ -758,17 +579,6 @@ mod tests {
     }
 
     #[test]
-    fn stale_copies_are_kept_for_whole_seconds() {
-        let stale_life = |text| with(&[("STALE_IF_ERROR", text)]).map(|config| config.stale_life);
-        assert_eq!(stale_life("90").unwrap(), Duration::from_secs(90));
-        assert_eq!(stale_life("1d").unwrap(), Duration::from_secs(86_400));
-        for wrong in ["500ms", "366d", "long"] {
-            let mistakes = stale_life(wrong).unwrap_err();
-            assert!(mistakes[0].contains("STALE_IF_ERROR"), "{mistakes:?}");
-        }
-    }
-
-    #[test]
     fn write_back_needs_a_disk_that_is_large_enough() {
         let write_back = ("WRITE_MODE", "write-back");
         let config = with(&[write_back]).unwrap();
@@ -786,6 +596,17 @@ mod tests {
             ("WRITE_BACK_MAX_BYTES", "9MiB"),
         ];
         assert_eq!(with(&too_much).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn stale_copies_are_kept_for_whole_seconds() {
+        let stale_life = |text| with(&[("STALE_IF_ERROR", text)]).map(|config| config.stale_life);
+        assert_eq!(stale_life("90").unwrap(), Duration::from_secs(90));
+        assert_eq!(stale_life("1d").unwrap(), Duration::from_secs(86_400));
+        for wrong in ["500ms", "366d", "long"] {
+            let mistakes = stale_life(wrong).unwrap_err();
+            assert!(mistakes[0].contains("STALE_IF_ERROR"), "{mistakes:?}");
+        }
     }
 
     #[test]

@@ -89,6 +89,13 @@ struct Background {
 }
 
 impl Background {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) {
+        self.tasks.spawn(task(self.stop.clone()));
+    }
+
     async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -165,41 +172,21 @@ impl Node {
         watch.enter(Phase::Serving);
         tracing::info!(addr = %grpc.addr(), "gRPC listening");
 
-        let memberships = Background::default();
-        let advertised = Advertised::new(config.advertise_addr, grpc.addr());
-        for router in &config.routers {
-            let joined = metrics.joined_routers.clone();
-            let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
-            memberships
-                .tasks
-                .spawn(membership.run(memberships.stop.clone()));
-        }
+        let memberships = memberships(&config, grpc.addr(), &metrics, &clock);
         let upkeep = Background::default();
-        upkeep
-            .tasks
-            .spawn(Arc::clone(&watch).run(health.clone(), upkeep.stop.clone()));
-        upkeep.tasks.spawn(sweep(memory, upkeep.stop.clone()));
-        upkeep.tasks.spawn(sweeper::remove_what_reads_met(
-            s3.expired_keys(),
-            operation.clone(),
-            upkeep.stop.clone(),
-        ));
-        let sweep_metrics = SweepMetrics::new(&metrics);
-        if let Some(interval) = config.sweep_interval {
-            let sweeper = Sweeper {
-                s3: Arc::clone(&s3),
-                operation: operation.clone(),
-                interval,
-                metrics: sweep_metrics,
-                clock: clock.clone(),
-            };
-            upkeep.tasks.spawn(sweeper.run(upkeep.stop.clone()));
-        }
+        upkeep.spawn(|stop| Arc::clone(&watch).run(health.clone(), stop));
+        upkeep.spawn(|stop| sweep(memory, stop));
+        let sweeper = Sweeper {
+            s3: Arc::clone(&s3),
+            operation: operation.clone(),
+            interval: config.sweep_interval,
+            metrics: SweepMetrics::new(&metrics),
+            clock,
+        };
+        sweeper.spawn(&upkeep);
         let uploads = Background::default();
-        let (uploading, stop) = (operation.clone(), uploads.stop.clone());
-        uploads
-            .tasks
-            .spawn(async move { uploading.upload(stop).await });
+        let uploading = operation.clone();
+        uploads.spawn(|stop| async move { uploading.upload(stop).await });
         Ok(Self {
             grpc,
             admin,
@@ -336,6 +323,20 @@ impl Tiers {
             operation,
         })
     }
+}
+
+/// Joins every router, and leaves them when it is stopped.
+fn memberships(config: &Config, own: SocketAddr, metrics: &Metrics, clock: &Clock) -> Background {
+    let memberships = Background::default();
+    let advertised = Advertised::new(config.advertise_addr.clone(), own);
+    for router in &config.routers {
+        let joined = metrics.joined_routers.clone();
+        let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
+        memberships
+            .tasks
+            .spawn(membership.run(memberships.stop.clone()));
+    }
+    memberships
 }
 
 impl disk::Observer for DiskMetrics {

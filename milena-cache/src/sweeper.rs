@@ -15,6 +15,7 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::Background;
 use crate::error::Result;
 use crate::metrics::{Metrics, counters};
 use crate::operation::Operation;
@@ -39,7 +40,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Removes the objects of `expired`, which reads have met, until `stop`.
-pub(crate) async fn remove_what_reads_met(
+async fn remove_what_reads_met(
     mut expired: mpsc::Receiver<EntryKey>,
     operation: Operation,
     stop: CancellationToken,
@@ -57,12 +58,13 @@ pub(crate) async fn remove_what_reads_met(
     stop.run_until_cancelled(removing).await;
 }
 
-/// Sweeps the S3 bucket again and again, one node at a time.
+/// Removes what has expired.
 pub(crate) struct Sweeper {
     pub(crate) s3: Arc<S3Store>,
     pub(crate) operation: Operation,
-    /// From the start of one sweep to that of the next one, whichever node makes it (`SWEEP_INTERVAL`).
-    pub(crate) interval: Duration,
+    /// From the start of one sweep to that of the next one, whichever node makes it (`SWEEP_INTERVAL`); `None`:
+    /// only what reads have met is removed.
+    pub(crate) interval: Option<Duration>,
     pub(crate) metrics: SweepMetrics,
     pub(crate) clock: Clock,
 }
@@ -76,16 +78,30 @@ enum Ended {
 }
 
 impl Sweeper {
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Removes what reads have met, and sweeps if it is to.
+    pub(crate) fn spawn(self, upkeep: &Background) {
+        let (tasks, stop) = (&upkeep.tasks, &upkeep.stop);
+        tasks.spawn(remove_what_reads_met(
+            self.s3.expired_keys(),
+            self.operation.clone(),
+            stop.clone(),
+        ));
+        if let Some(interval) = self.interval {
+            tasks.spawn(self.run(interval, stop.clone()));
+        }
+    }
+
+    /// Sweeps the S3 bucket again and again.
+    async fn run(self, interval: Duration, stop: CancellationToken) {
         let holder = format!("{:016x}", self.clock.random_u64());
         let rounds = async {
-            let mut pause = self.clock.jitter(FIRST_PAUSE.min(self.interval));
+            let mut pause = self.clock.jitter(FIRST_PAUSE.min(interval));
             loop {
                 tokio::time::sleep(pause).await;
-                pause = self.round(&holder).await.unwrap_or_else(|error| {
+                pause = self.round(&holder, interval).await.unwrap_or_else(|error| {
                     self.metrics.failed.inc();
                     tracing::warn!(%error, "the sweep of S3 failed");
-                    self.interval
+                    interval
                 });
             }
         };
@@ -93,14 +109,14 @@ impl Sweeper {
     }
 
     /// Sweeps if it is time and nobody else does; gives how long to wait before the next round.
-    async fn round(&self, holder: &str) -> Result<Duration> {
+    async fn round(&self, holder: &str, interval: Duration) -> Result<Duration> {
         let (begun, deadline) = (self.clock.now(), self.deadline());
         if !self.s3.minds_conditions(deadline).await? {
             tracing::warn!(
                 "this S3 does not mind If-Match of a DELETE, so the node removes nothing that has expired; \
                  `milena sweep --unconditional` can, while nobody writes"
             );
-            return Ok(self.interval);
+            return Ok(interval);
         }
         let until = begun.after(LEASE_TIME);
         let mut lease = match self.s3.take_lease(holder, until, deadline).await? {
@@ -108,9 +124,7 @@ impl Sweeper {
             LeaseAnswer::HeldUntil(end) => {
                 self.metrics.held.inc();
                 // Nodes that wait for the same moment do not come at once.
-                let pause = end
-                    .since(begun)
-                    .clamp(PAUSE_MIN, self.interval.max(PAUSE_MIN));
+                let pause = end.since(begun).clamp(PAUSE_MIN, interval.max(PAUSE_MIN));
                 return Ok(pause + self.clock.jitter(PAUSE_MIN));
             }
         };
@@ -119,11 +133,12 @@ impl Sweeper {
             () = self.keep(&mut lease) => Ok(Ended::LeaseLost),
         };
         if let Ok(Ended::LeaseLost) = ended {
+            self.metrics.failed.inc();
             tracing::warn!("the lease of the sweep of S3 was lost; the sweep is given up");
-            return Ok(self.interval);
+            return Ok(interval);
         }
         // Also after a failure: the others need not meet it too.
-        let next = begun.after(self.interval).max(self.clock.now());
+        let next = begun.after(interval).max(self.clock.now());
         self.s3
             .extend_lease(&mut lease, next, self.deadline())
             .await?;

@@ -12,14 +12,16 @@ use milena_client::ClientError;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  get: there is no value under this key; doctor: something is damaged
+   1  get: there is no value under this key; doctor: something is damaged; sweep: of some
+      objects it is not known whether they have expired
    2  the command line cannot be understood
   65  the server refused the bucket, the key or the value
   69  the server cannot be reached or cannot serve now; dev: an address cannot be listened on;
-      doctor: a node has the store open
+      doctor: a node has the store open; sweep: S3 cannot be reached, or minds no If-Match
   70  a fault inside the server or the command
   74  a file, a folder, or standard input or output cannot be read or written
-  75  too many requests; try again later";
+  75  too many requests; try again later
+  78  sweep: settings are missing or wrong";
 
 /// Why the command failed.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ enum Kind {
     Internal = 70,
     Io = 74,
     TooManyRequests = 75,
+    Config = 78,
 }
 
 impl Failure {
@@ -48,6 +51,14 @@ impl Failure {
 
     pub(crate) fn damage(message: impl Into<String>) -> Self {
         Self::new(Kind::No, message)
+    }
+
+    pub(crate) fn incomplete(message: impl Into<String>) -> Self {
+        Self::new(Kind::No, message)
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
     }
 
     pub(crate) fn invalid_input(message: impl Into<String>) -> Self {

@@ -6,6 +6,7 @@ mod doctor;
 mod failure;
 mod get;
 mod put;
+mod sweep;
 mod target;
 
 use std::io::Write as _;
@@ -31,6 +32,7 @@ enum Verb {
     Get(get::Get),
     Delete(delete::Delete),
     Doctor(doctor::Doctor),
+    Sweep(sweep::Sweep),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +53,6 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Sweep(sweep) => sweep.run().await,
     }
 }

@@ -4,9 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use milena_client::PutOptions;
+use milena_server::settings::parse_duration;
 
 use crate::failure::Failure;
 use crate::target::{Entry, Server, VALUE_BYTES_MAX};
@@ -18,6 +21,7 @@ Examples:
   milena put photos greeting.txt hello
   milena put photos cat.jpg @cat.jpg
   date | milena put photos now.txt
+  milena put --ttl 30s sessions alice token
 
 A KEY or VALUE that begins with a dash goes behind `--`: milena put photos key -- -1")]
 pub(crate) struct Put {
@@ -26,6 +30,10 @@ pub(crate) struct Put {
 
     /// The value; or @FILE, what a file holds; or - or nothing, standard input. @@x is the value @x
     value: Option<OsString>,
+
+    /// The entry's life, such as 30s, 5m, 12h or 7d: after it the entry is gone everywhere
+    #[arg(long, value_name = "DURATION", value_parser = parse_life)]
+    ttl: Option<Duration>,
 
     #[command(flatten)]
     server: Server,
@@ -36,10 +44,21 @@ impl Put {
         let key = self.entry.key()?;
         let value = read_value(self.value)?;
         let bucket = &self.entry.bucket;
+        let options = PutOptions {
+            life: self.ttl,
+            ..PutOptions::default()
+        };
         self.server
-            .ask(async |client| client.put(bucket, &key, value.clone()).await)
+            .ask(async |client| client.put_with(bucket, &key, value.clone(), options).await)
             .await
     }
+}
+
+/// A life in whole seconds. How long it may be is the server's to say.
+fn parse_life(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .filter(|life| life.subsec_nanos() == 0)
+        .ok_or_else(|| "expected a duration in whole seconds such as 30s (units s, m, h, d)".into())
 }
 
 fn read_value(argument: Option<OsString>) -> Result<Bytes, Failure> {
@@ -99,6 +118,15 @@ mod tests {
         assert_eq!(value_of(""), "");
         assert_eq!(value_of("a@b"), "a@b");
         assert_eq!(value_of("@@home"), "@home");
+    }
+
+    #[test]
+    fn a_life_is_in_whole_seconds() {
+        assert_eq!(parse_life("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_life("3000ms"), Ok(Duration::from_secs(3)));
+        for wrong in ["1500ms", "soon", ""] {
+            assert!(parse_life(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// One setting of a program.
 #[derive(Debug)]
@@ -93,14 +93,12 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Invocation {
-    let command = program
-        .args(table.iter().map(|setting| setting.as_flag()))
-        .arg(
-            Arg::new(CHECK_CONFIG)
-                .long(CHECK_CONFIG)
-                .help("Checks the settings, prints them with their origin and exits")
-                .action(ArgAction::SetTrue),
-        );
+    let command = program.args(flags(table)).arg(
+        Arg::new(CHECK_CONFIG)
+            .long(CHECK_CONFIG)
+            .help("Checks the settings, prints them with their origin and exits")
+            .action(ArgAction::SetTrue),
+    );
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(said) => {
@@ -111,24 +109,17 @@ pub fn parse(
             };
         }
     };
-    let mut raw = Raw {
-        given: BTreeMap::new(),
-        effective: Vec::new(),
-        mistakes: Vec::new(),
-    };
-    for setting in table {
-        if let Some(value) = matches.get_one::<String>(setting.name) {
-            raw.given
-                .insert(setting.name, (value.clone(), Origin::Flag));
-        } else {
-            raw.take_from_environment(setting, &environment);
-        }
-    }
+    let raw = Raw::of(table, &matches, environment);
     if matches.get_flag(CHECK_CONFIG) {
         Invocation::CheckConfig(raw)
     } else {
         Invocation::Run(raw)
     }
+}
+
+/// A flag for each setting of `table`, for a command that has arguments of its own: see [`Raw::of`].
+pub fn flags(table: &'static [&'static Setting]) -> impl Iterator<Item = Arg> {
+    table.iter().map(|setting| setting.as_flag())
 }
 
 const CHECK_CONFIG: &str = "check-config";
@@ -149,6 +140,28 @@ impl Setting {
 }
 
 impl Raw {
+    /// The settings of `table` as the flags among `matches` and the environment give them.
+    pub fn of(
+        table: &'static [&'static Setting],
+        matches: &ArgMatches,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let mut raw = Self {
+            given: BTreeMap::new(),
+            effective: Vec::new(),
+            mistakes: Vec::new(),
+        };
+        for setting in table {
+            if let Some(value) = matches.get_one::<String>(setting.name) {
+                raw.given
+                    .insert(setting.name, (value.clone(), Origin::Flag));
+            } else {
+                raw.take_from_environment(setting, &environment);
+            }
+        }
+        raw
+    }
+
     fn take_from_environment(
         &mut self,
         setting: &'static Setting,

@@ -120,12 +120,13 @@ impl Shared {
 
     /// The same, with an end to how long it is served without asking the durable tier: a dirty one has none.
     fn with_limit(&self, copy: Entry) -> Entry {
-        let fresh_until = copy.fresh_until;
+        let now = self.clock.now();
         Entry {
-            fresh_until: fresh_until.or_else(|| Some(self.kept_until(self.clock.now()))),
+            fresh_until: copy.fresh_until.or_else(|| Some(self.kept_until(now))),
             ..copy
         }
     }
+
     pub(super) async fn ask(
         &self,
         tier: &Tier,

@@ -17,6 +17,7 @@ mod expire;
 mod lives;
 mod misses;
 mod revalidation;
+mod write_back;
 
 /// Where a call of the durable store may be held.
 #[derive(Default)]

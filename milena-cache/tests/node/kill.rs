@@ -19,10 +19,10 @@ use crate::program::{Environment, environment, serving};
 use crate::support::BUCKET;
 
 /// Cycles of a usual run; `MILENA_KILL_CYCLES` asks for more.
-const CYCLES_USUAL: u32 = 10;
+pub(crate) const CYCLES_USUAL: u32 = 10;
 
 /// Writers at once.
-const WRITERS: usize = 8;
+pub(crate) const WRITERS: usize = 8;
 
 /// Keys of one writer: few, so that they are overwritten and deleted often.
 const KEYS: u64 = 12;
@@ -41,7 +41,7 @@ const LRU_SIZE: &str = "20";
 const CALLS: std::ops::Range<u64> = 50..400;
 
 /// A writer and what it knows of its keys.
-struct Writer {
+pub(crate) struct Writer {
     name: usize,
     history: History,
     calls: u64,
@@ -49,7 +49,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(name: usize) -> Self {
+    pub(crate) fn new(name: usize) -> Self {
         Self {
             name,
             history: History::default(),
@@ -105,7 +105,7 @@ impl Writer {
     }
 
     /// Reads every key.
-    async fn check(&self, client: &Client, when: &str) {
+    pub(crate) async fn check(&self, client: &Client, when: &str) {
         for key in self.history.keys() {
             let found = client.get(BUCKET, key).await.expect(when);
             self.history.check(key, &found).expect(when);
@@ -131,7 +131,11 @@ impl Writer {
 }
 
 /// One life of the node: it is checked, loaded and killed.
-async fn one_life(environment: Environment, writers: Vec<Writer>, cycle: u32) -> Vec<Writer> {
+pub(crate) async fn one_life(
+    environment: Environment,
+    writers: Vec<Writer>,
+    cycle: u32,
+) -> Vec<Writer> {
     let (node, client) = serving(environment).await;
     let when = format!("after {cycle} kills");
     let checks = writers.iter().map(|writer| writer.check(&client, &when));

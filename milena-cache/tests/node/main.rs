@@ -19,3 +19,4 @@ mod s3_requests;
 mod service;
 mod stale;
 mod support;
+mod write_back;

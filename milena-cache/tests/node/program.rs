@@ -39,7 +39,7 @@ pub(crate) fn environment(s3: &TestS3, folder: &TempDir) -> Environment {
 }
 
 /// The same environment with one variable set otherwise.
-fn with(mut environment: Environment, name: &'static str, text: &str) -> Environment {
+pub(crate) fn with(mut environment: Environment, name: &'static str, text: &str) -> Environment {
     environment.retain(|(known, _)| *known != name);
     environment.push((name, text.to_owned()));
     environment

@@ -5,4 +5,5 @@
 mod dev;
 mod doctor;
 mod harness;
+mod sweep;
 mod verbs;

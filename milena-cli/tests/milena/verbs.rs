@@ -201,7 +201,7 @@ fn help_shows_examples_and_exit_codes_and_mistakes_exit_with_2() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(help(&[]).contains("  69  the server cannot be reached"));
-    for verb in ["dev", "put", "get", "delete", "doctor"] {
+    for verb in ["dev", "put", "get", "delete", "doctor", "sweep"] {
         assert!(
             help(&[verb]).contains(&format!("  milena {verb}")),
             "{verb}"

@@ -31,15 +31,15 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// S3 refuses whose clock is off by more than this, so that by a clock that it takes nothing that has
-    /// expired for so long is still alive.
+    /// S3 refuses whose clock is further off than this from its own, so by S3's clock nothing is removed before
+    /// its time.
     pub const EXPIRED_FOR: Duration = Duration::from_secs(15 * 60);
 }
 
 /// What became of an entry's object that a sweep looked at.
 #[derive(Clone, Debug)]
 pub enum Examined {
-    /// It has not expired, or not long ago, or has no life of its own.
+    /// It has not expired, or not long ago, or has no life of its own, or was just removed.
     Live,
     /// It had expired and was removed.
     Removed,
