@@ -49,6 +49,7 @@ pub struct Cause {
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     retry_after: Option<Duration>,
+    nothing_sent: bool,
 }
 
 impl Cause {
@@ -58,6 +59,7 @@ impl Cause {
             message: message.into(),
             source: None,
             retry_after: None,
+            nothing_sent: false,
         }
     }
 
@@ -70,6 +72,7 @@ impl Cause {
             message: message.into(),
             source: Some(Arc::new(source)),
             retry_after: None,
+            nothing_sent: false,
         }
     }
 
@@ -78,6 +81,15 @@ impl Cause {
     pub fn retry_after(self, wait: Duration) -> Self {
         Self {
             retry_after: Some(wait),
+            ..self
+        }
+    }
+
+    /// The same, where nothing was sent to S3 at all.
+    #[must_use]
+    pub fn nothing_sent(self) -> Self {
+        Self {
+            nothing_sent: true,
             ..self
         }
     }
@@ -94,6 +106,12 @@ impl Error {
         "store_error",
         "internal_error",
     ];
+
+    /// Whether a write that failed so has certainly changed nothing in S3, because S3 was never asked.
+    #[must_use]
+    pub fn is_nothing_sent(&self) -> bool {
+        matches!(self, Self::S3Error(cause) if cause.nothing_sent)
+    }
 
     /// When the same request may succeed, if that is known.
     #[must_use]

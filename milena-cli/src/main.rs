@@ -1,5 +1,6 @@
 //! The binary `milena`: arguments → verb → exit code; nothing else.
 
+mod bench;
 mod delete;
 mod dev;
 mod doctor;
@@ -33,6 +34,7 @@ enum Verb {
     Delete(delete::Delete),
     Doctor(doctor::Doctor),
     Sweep(sweep::Sweep),
+    Bench(Box<bench::Bench>),
 }
 
 fn main() -> ExitCode {
@@ -54,5 +56,6 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Delete(delete) => delete.run().await,
         Verb::Doctor(doctor) => doctor.run(),
         Verb::Sweep(sweep) => sweep.run().await,
+        Verb::Bench(bench) => bench.run().await,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Checks neither bucket nor key: the server does, and its answer names the limit.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
@@ -29,6 +30,13 @@ pub(crate) struct Server {
     timeout: Duration,
 }
 
+/// Which of the two services a server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Router,
+    Node,
+}
+
 /// The entry that is meant.
 #[derive(Args)]
 pub(crate) struct Entry {
@@ -44,11 +52,42 @@ pub(crate) struct Entry {
 }
 
 impl Server {
+    pub(crate) fn addr(&self) -> &Address {
+        &self.addr
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Which service the server has; found out by a get, which has to be answered, with whatever it be.
+    pub(crate) async fn service(&self, bucket: &str) -> Result<Service, Failure> {
+        let service = Cell::new(Service::Node);
+        let asking = self.call(async |client, asked| {
+            service.set(asked);
+            client.get(bucket, "probe").await
+        });
+        match asking.await? {
+            Err(error @ (ClientError::Unreachable(_) | ClientError::InvalidInput(_))) => {
+                Err(error.into())
+            }
+            _ => Ok(service.get()),
+        }
+    }
+
     /// Asks the server: as a router, and if it says that it is none, as a node.
     pub(crate) async fn ask<T>(
         &self,
         call: impl AsyncFn(Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
+        let answer = self.call(async |client, _| call(client).await).await?;
+        Ok(answer?)
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl AsyncFn(Client, Service) -> Result<T, ClientError>,
+    ) -> Result<Result<T, ClientError>, Failure> {
         let options = Options {
             deadline: self.timeout,
             value_bytes_max: VALUE_BYTES_MAX,
@@ -57,14 +96,13 @@ impl Server {
         let address = self.addr.as_str();
         let unusable = |error: InvalidAddress| Failure::invalid_input(error.to_string());
         let router = Client::connect_with(address, &options).map_err(unusable)?;
-        let answer = match call(router).await {
+        Ok(match call(router, Service::Router).await {
             Err(error) if error.is_unimplemented() => {
                 let node = Client::connect_to_node(address, &options).map_err(unusable)?;
-                call(node).await
+                call(node, Service::Node).await
             }
             answer => answer,
-        };
-        Ok(answer?)
+        })
     }
 }
 

@@ -2,7 +2,8 @@
 //! processes of their own, and a checker of what a store may answer after a crash. Never published.
 //!
 //! Everything here panics when it cannot do what it is asked: in a test, to panic is to fail. Everything
-//! listens on 127.0.0.1 and on ports that the system chose, and is gone when it is dropped.
+//! listens on 127.0.0.1 and on ports that the system chose, and is gone when it is dropped. `src/bin` has what
+//! the measurements of `scripts/bench` run in processes of their own.
 
 pub mod black_hole;
 pub mod history;

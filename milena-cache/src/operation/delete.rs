@@ -14,7 +14,7 @@ impl Operation {
     ///
     /// # Errors
     /// When the durable tier did not confirm it by `deadline`. The local copies are dropped all the same,
-    /// so that the next get finds out.
+    /// so that the next get finds out, unless nothing was sent to it at all.
     pub async fn delete(&self, key: EntryKey, deadline: Option<Deadline>) -> Result<()> {
         let deadline = self.0.durable_deadline(deadline);
         let operation = self.clone();
@@ -39,7 +39,10 @@ impl Shared {
         let removed = self
             .timed(Op::Delete, &self.durable, store.delete(key, deadline))
             .await;
-        self.forget(key).await?;
+        // Of what was never sent the durable tier knows nothing: it holds what it held.
+        if !matches!(&removed, Err(error) if error.is_nothing_sent()) {
+            self.forget(key).await?;
+        }
         removed
     }
 }

@@ -6,7 +6,7 @@
 //! - A caller that was answered sees its write from then on: a write is answered only after every tier
 //!   holds it or has dropped what it held before.
 //! - A write whose outcome in the durable tier is unknown drops the local copies, so that the next get
-//!   asks the durable tier.
+//!   asks the durable tier. One that was never sent leaves them, so that an outage does not empty them.
 //! - A fill never overwrites a newer write and never revives a delete (`key_lock.rs`), and a miss is never
 //!   remembered over one (`misses.rs`).
 //!

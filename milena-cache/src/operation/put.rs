@@ -28,8 +28,8 @@ impl Operation {
     ///
     /// # Errors
     /// When the durable tier did not take it by `deadline`. It may have it all the same, or get it: the
-    /// local copies are dropped, so that the next get finds out. With write-back, when there was no room for it
-    /// by `deadline`: nothing has changed.
+    /// local copies are dropped, so that the next get finds out, unless nothing was sent to it at all. With
+    /// write-back, when there was no room for it by `deadline`: nothing has changed.
     pub async fn put(
         &self,
         key: EntryKey,
@@ -88,6 +88,8 @@ impl Shared {
                 )
                 .await
             }
+            // What there was before is there still, and the copies of it are as good as they were.
+            Err(error) if error.is_nothing_sent() => return Err(error),
             Err(error) => Err(error),
         };
         if installed.is_err() {

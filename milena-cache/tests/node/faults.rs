@@ -45,8 +45,10 @@ async fn with_s3_away_what_is_held_is_served_and_the_rest_is_unavailable() {
     let said = unavailable(bench.get("elsewhere").await);
     assert!(said.starts_with("S3: "), "{said}");
     unavailable(bench.put("new", "3").await);
+    unavailable(bench.put("on disk", "3").await);
     unavailable(bench.delete("in memory").await);
-    unavailable(bench.get("in memory").await);
+    assert_eq!(bench.get("in memory").await.unwrap(), value("2"));
+    assert_eq!(bench.get("on disk").await.unwrap(), value("1"));
 
     bench.s3.start_again().await;
     eventually("gets are answered again", async || {
@@ -215,6 +217,19 @@ async fn a_put_that_did_not_reach_s3_is_unavailable_and_the_next_get_asks_s3() {
     unavailable(bench.put(KEY, "new").await);
     lost.remove();
     assert_eq!(bench.get(KEY).await.unwrap(), value("old"));
+}
+
+#[tokio::test]
+async fn a_write_that_was_never_sent_leaves_what_there_was() {
+    let mut bench = Bench::start().await;
+    bench.put(KEY, "old").await.unwrap();
+    bench.s3.stop().await;
+    unavailable(bench.put(KEY, "new").await);
+    unavailable(bench.delete(KEY).await);
+    assert_eq!(bench.get(KEY).await.unwrap(), value("old"));
+    assert_eq!(copies(&bench.node).await, 2);
+    bench.s3.start_again().await;
+    assert_eq!(bench.objects().get(&object_of(KEY)).await, value("old"));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! The S3 tier against S3 servers: our own, and one that we did not write (moto: `scripts/moto.sh`). Every
-//! test runs on both, but for those that need the faults of our own.
+//! The S3 tier against S3 servers: our own, and two that we did not write (moto: `scripts/moto.sh`, and s3rver:
+//! `scripts/s3rver.sh`). Every test runs on the first two, but for those that need the faults of our own, and those of
+//! plain behaviour on s3rver as well, which knows no conditional requests and no names over 255 bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,11 +27,29 @@ use crate::s3_expiry::{
 };
 use crate::support::Objects;
 
-/// Where moto listens: `http://host:port`.
-const MOTO_URL: &str = "MILENA_TEST_MOTO_URL";
+/// A server that we did not write.
+struct Foreign {
+    name: &'static str,
+    /// The variable that says where it listens: `http://host:port`.
+    url: &'static str,
+    /// The variable that is 1 where the tests on it must not be left out.
+    is_required: &'static str,
+}
 
-/// Set to 1 where the tests on moto must not be left out.
-const REQUIRE_MOTO: &str = "MILENA_REQUIRE_MOTO";
+const MOTO: Foreign = Foreign {
+    name: "moto",
+    url: "MILENA_TEST_MOTO_URL",
+    is_required: "MILENA_REQUIRE_MOTO",
+};
+
+const S3RVER: Foreign = Foreign {
+    name: "s3rver",
+    url: "MILENA_TEST_S3RVER_URL",
+    is_required: "MILENA_REQUIRE_S3RVER",
+};
+
+/// What s3rver expects; moto takes anything.
+const ACCESS_KEY: &str = "S3RVER";
 
 /// When the tests' clock begins.
 pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -51,8 +70,8 @@ impl Fixture {
         Self::new(s3.config(), Some(s3)).await
     }
 
-    /// With an S3 bucket for the test called `name`; `None` where there is no moto and need not be.
-    async fn moto(name: &str) -> Option<Self> {
+    /// With an S3 bucket for the test called `name`; `None` where there is no such server and need not be.
+    async fn foreign(server: &Foreign, name: &str) -> Option<Self> {
         let variable = |name| {
             #[expect(
                 clippy::disallowed_methods,
@@ -60,11 +79,12 @@ impl Fixture {
             )]
             std::env::var(name).ok()
         };
-        let Some(url) = variable(MOTO_URL) else {
-            let is_required = variable(REQUIRE_MOTO).is_some_and(|text| text == "1");
+        let Some(url) = variable(server.url) else {
+            let is_required = variable(server.is_required).is_some_and(|text| text == "1");
             assert!(
                 !is_required,
-                "{REQUIRE_MOTO}=1, but {MOTO_URL} is not set: see scripts/moto.sh"
+                "{}=1, but {} is not set: see scripts/{}.sh",
+                server.is_required, server.url, server.name
             );
             return None;
         };
@@ -77,8 +97,8 @@ impl Fixture {
             value_bytes_max: Options::VALUE_BYTES_MAX,
             hedges_gets: false,
             credentials: S3Credentials::Static {
-                access_key_id: "test".to_owned(),
-                secret_access_key: "test".to_owned(),
+                access_key_id: ACCESS_KEY.to_owned(),
+                secret_access_key: ACCESS_KEY.to_owned(),
             },
         };
         Objects::of(&config).create_bucket().await;
@@ -130,8 +150,8 @@ fn bucket_of_its_own(test: &str) -> String {
 }
 
 /// Makes of each case two tests: on our own endpoint and on moto.
-macro_rules! on_both {
-    ($($case:ident)*) => {
+macro_rules! on_servers {
+    (all { $($case:ident)* } plain { $($plain:ident)* }) => {
         mod embedded {
             $(#[tokio::test]
             async fn $case() {
@@ -141,27 +161,49 @@ macro_rules! on_both {
         mod moto {
             $(#[tokio::test]
             async fn $case() {
-                if let Some(fixture) = super::Fixture::moto(stringify!($case)).await {
+                let fixture = super::Fixture::foreign(&super::MOTO, stringify!($case)).await;
+                if let Some(fixture) = fixture {
                     super::$case(fixture).await;
+                }
+            })*
+        }
+        mod s3rver {
+            $(#[tokio::test]
+            async fn $plain() {
+                let fixture = super::Fixture::foreign(&super::S3RVER, stringify!($plain)).await;
+                if let Some(fixture) = fixture {
+                    super::$plain(fixture).await;
                 }
             })*
         }
     };
 }
 
-on_both! {
-    the_store_passes_the_contract_of_every_store
-    objects_that_others_wrote_are_served_as_they_are
-    what_is_written_is_an_ordinary_object_for_others
-    an_own_life_is_written_as_metadata_and_obeyed_by_others
-    a_key_too_long_for_a_name_is_in_the_metadata_and_verified
-    an_absent_bucket_is_an_error_and_not_a_miss_of_it
-    a_prefix_keeps_entries_apart_from_all_else_in_it
-    a_value_of_the_greatest_size_comes_back_whole_from_it
-    what_has_expired_is_removed_and_nothing_else_is
-    a_read_of_what_has_expired_is_told
-    a_sweep_removes_entries_that_have_expired_and_leaves_all_else
-    a_lease_is_one_holders_until_its_end
+on_servers! {
+    all {
+        the_store_passes_the_contract_of_every_store
+        objects_that_others_wrote_are_served_as_they_are
+        what_is_written_is_an_ordinary_object_for_others
+        an_own_life_is_written_as_metadata_and_obeyed_by_others
+        a_key_too_long_for_a_name_is_in_the_metadata_and_verified
+        an_absent_bucket_is_an_error_and_not_a_miss_of_it
+        a_prefix_keeps_entries_apart_from_all_else_in_it
+        a_value_of_the_greatest_size_comes_back_whole_from_it
+        what_has_expired_is_removed_and_nothing_else_is
+        a_read_of_what_has_expired_is_told
+        a_sweep_removes_entries_that_have_expired_and_leaves_all_else
+        a_lease_is_one_holders_until_its_end
+    }
+    plain {
+        objects_that_others_wrote_are_served_as_they_are
+        what_is_written_is_an_ordinary_object_for_others
+        an_own_life_is_written_as_metadata_and_obeyed_by_others
+        a_key_too_long_for_a_name_is_in_the_metadata_and_verified
+        an_absent_bucket_is_an_error_and_not_a_miss_of_it
+        a_prefix_keeps_entries_apart_from_all_else_in_it
+        a_value_of_the_greatest_size_comes_back_whole_from_it
+        a_read_of_what_has_expired_is_told
+    }
 }
 
 pub(crate) fn key(text: &str) -> EntryKey {

@@ -68,10 +68,17 @@ impl Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        match (failure.error, failure.retry_after) {
-            (Self::S3Error(cause), Some(wait)) => Self::S3Error(cause.retry_after(wait)),
-            (error, _) => error,
+        let Self::S3Error(mut cause) = failure.error else {
+            return failure.error;
+        };
+        if let Some(wait) = failure.retry_after {
+            cause = cause.retry_after(wait);
         }
+        // An attempt before this one, if there was one, was certainly not applied, or there would be no second.
+        if failure.outcome == Outcome::Unreachable {
+            cause = cause.nothing_sent();
+        }
+        Self::S3Error(cause)
     }
 }
 
@@ -90,6 +97,20 @@ mod tests {
         assert_eq!(said(Failure::late().after(None)), "S3: no answer in time");
         let denied = Failure::new(Outcome::Refused, "AccessDenied");
         assert_eq!(said(denied.after(Some(&stalled))), "S3: AccessDenied");
+    }
+
+    #[test]
+    fn only_of_a_request_that_found_no_connection_nothing_was_sent() {
+        for (outcome, nothing_sent) in [
+            (Outcome::Unreachable, true),
+            (Outcome::Timeout, false),
+            (Outcome::Broken, false),
+            (Outcome::ServerError, false),
+            (Outcome::Refused, false),
+        ] {
+            let error = Error::from(Failure::new(outcome, "why"));
+            assert_eq!(error.is_nothing_sent(), nothing_sent, "{outcome:?}");
+        }
     }
 
     #[test]

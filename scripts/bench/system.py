@@ -1,0 +1,164 @@
+"""What the measurements of this folder have in common: an S3 endpoint, nodes and `milena bench`, each a process.
+
+Needs nothing but Python 3, Linux and release binaries, which `build` makes. Everything that is started here is
+ended here.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+BUCKET = "milena-bench"
+KEYS = {"AWS_ACCESS_KEY_ID": "milena", "AWS_SECRET_ACCESS_KEY": "milena-development"}
+START_TIMEOUT_S = 30
+
+
+def build():
+    """Builds the release binaries that are run here."""
+    packages = ["milena-cache", "milena-cli", "milena-testing"]
+    command = ["cargo", "build", "--release", "--bins"]
+    subprocess.run(command + [f"-p{name}" for name in packages], cwd=ROOT, check=True)
+
+
+def setting(name, default):
+    """A setting from the environment, of the default's type."""
+    return type(default)(os.environ.get(name, default))
+
+
+def machine():
+    """The machine in a line."""
+    model = "unknown processor"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} cores of {model}, load average before the run {load:.1f}"
+
+
+def free_address():
+    """An address of 127.0.0.1 whose port nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % probe.getsockname()[1]
+
+
+class Program:
+    """A process of ours on one set of cores, killed at the end of the `with` block."""
+
+    def __init__(self, name, arguments=(), environment=None, cores=None, ready="listening on "):
+        command = [str(TARGET / "release" / name), *arguments]
+        if cores is not None and os.cpu_count() > 1:
+            command = ["taskset", "-c", cores, *command]
+        self.folder = tempfile.TemporaryDirectory(prefix="milena-bench-")
+        self.log = pathlib.Path(self.folder.name) / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={"PATH": os.environ["PATH"], **(environment or {})},
+                cwd=self.folder.name,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.said = self._wait_for(ready)
+
+    def _wait_for(self, text):
+        until = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until and self.process.poll() is None:
+            for line in self.log.read_text().splitlines():
+                if text in line:
+                    return line
+            time.sleep(0.02)
+        self.kill()
+        raise SystemExit(f"{self.process.args} did not start:\n{self.log.read_text()}")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        # A stopped process dies of SIGKILL as well.
+        self.process.kill()
+        self.process.wait()
+
+    def rss_kib(self):
+        """Its resident memory, in KiB."""
+        return self._proc_number("status", "VmRSS:")
+
+    def _proc_number(self, file, name):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/{file}").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1])
+        raise KeyError(name)
+
+    def cpu_s(self):
+        """Processor time of all its threads so far, in seconds."""
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = stat.rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        self.folder.cleanup()
+
+
+def s3(address, storage, latency_ms=0, cores=None):
+    """An S3 endpoint. `storage` is a folder or "memory"."""
+    return Program("s3-endpoint", [address, str(storage), BUCKET, str(latency_ms)], cores=cores)
+
+
+class Node(Program):
+    """A cache node on its own."""
+
+    def __init__(self, s3_address, cores=None, **settings):
+        environment = {
+            "LISTEN_ADDR": "127.0.0.1:0",
+            "ROUTER_ADDR": "none",
+            "METRICS_PORT": "0",
+            "TTL_SECONDS": "86400",
+            "LRU_SIZE": "100000",
+            "AWS_REGION": "us-east-1",
+            "S3_BUCKET": BUCKET,
+            "S3_ENDPOINT": f"http://{s3_address}",
+            "LOG_FORMAT": "json",
+            **KEYS,
+            **settings,
+        }
+        super().__init__("milena-cache", environment=environment, cores=cores, ready="gRPC listening")
+        self.address = json.loads(self.said)["addr"]
+
+
+class MemoryNode(Program):
+    """A node with nothing but memory."""
+
+    def __init__(self, cores=None):
+        super().__init__("memory-node", cores=cores)
+        self.address = self.said.split()[-1]
+
+
+def bench_command(address, cores=None, **options):
+    command = [str(TARGET / "release" / "milena"), "bench", "--addr", address, "--quiet", "--json"]
+    for name, value in options.items():
+        command += ["--" + name.replace("_", "-"), str(value)]
+    if cores is not None and os.cpu_count() > 1:
+        command = ["taskset", "-c", cores, *command]
+    return command
+
+
+def bench(address, cores=None, **options):
+    """Runs `milena bench` to its end and gives its result."""
+    command = bench_command(address, cores, **options)
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def median(values):
+    return statistics.median(values)
