@@ -14,6 +14,7 @@
 //! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
+mod append;
 mod batch;
 mod carry;
 mod closer;
