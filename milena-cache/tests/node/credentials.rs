@@ -1,11 +1,22 @@
 //! What a node says that has no credentials for S3.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use milena_client::Client;
+use milena_server::clock::{Clock, UnixMillis};
 use milena_testing::black_hole::BlackHole;
+use milena_testing::eventually;
+use milena_testing::process::Process;
 use milena_testing::s3::TestS3;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::program::{Environment, environment, serving};
-use crate::support::{BUCKET, unavailable, value};
+use crate::support::{BUCKET, begin, unavailable, value};
 
 const SAID: &str = "there are no credentials for S3: what needs it fails until a source has some";
 
@@ -106,5 +117,60 @@ async fn a_shared_profile_is_enough() {
     let (node, client) = serving(without_keys(&s3, &folder, &sources)).await;
     client.put(BUCKET, "k", "v").await.unwrap();
     assert_eq!(client.get(BUCKET, "k").await.unwrap(), value("v"));
+    assert!(!node.log_text().contains(SAID));
+}
+
+/// Answers as a container's metadata do, with keys of this life, and counts how often it was asked.
+async fn answer_as_container(listener: TcpListener, life: Duration, asked: Arc<AtomicU32>) {
+    loop {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        // A GET without a body: what has come is all.
+        let _request = connection.read(&mut [0; 4_096]).await.unwrap();
+        asked.fetch_add(1, Ordering::SeqCst);
+        let UnixMillis(end_ms) = Clock::system().now().after(life);
+        let end = DateTime::from_millis(end_ms.try_into().unwrap());
+        let end = end.fmt(DateTimeFormat::DateTime).unwrap();
+        let keys = milena_s3::Credentials::development();
+        let body = format!(
+            r#"{{"AccessKeyId":"{}","SecretAccessKey":"{}","Token":"t","Expiration":"{end}"}}"#,
+            keys.access_key_id, keys.secret_access_key
+        );
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection
+            .write_all((head + &body).as_bytes())
+            .await
+            .unwrap();
+    }
+}
+
+/// A node whose keys come from a container's metadata; gives how often these were asked, too.
+async fn in_a_container(life: Duration) -> (TestS3, TempDir, Process, Client, Arc<AtomicU32>) {
+    let (s3, folder) = (TestS3::start().await, TempDir::new().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/keys", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicU32::new(0));
+    begin(answer_as_container(listener, life, Arc::clone(&asked)));
+    let sources = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri)];
+    let (node, client) = serving(without_keys(&s3, &folder, &sources)).await;
+    (s3, folder, node, client, asked)
+}
+
+#[tokio::test]
+async fn credentials_are_kept_until_their_end_is_near_and_then_fetched_anew() {
+    let (_s3, _folder, _node, client, asked) = in_a_container(Duration::from_secs(3_600)).await;
+    for key in ["1", "2", "3"] {
+        client.put(BUCKET, key, "v").await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+    let (_s3, _folder, node, client, asked) = in_a_container(Duration::from_secs(2)).await;
+    let is_renewed = async || {
+        client.put(BUCKET, "k", "v").await.unwrap();
+        asked.load(Ordering::SeqCst) > 1
+    };
+    eventually("they are fetched anew", is_renewed).await;
     assert!(!node.log_text().contains(SAID));
 }
