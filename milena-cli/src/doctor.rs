@@ -1,147 +1,50 @@
-//! `milena doctor`: what a stopped node's disk tier holds, and whether all of it is sound.
-//!
-//! Reads only. What is damaged is decided by the store itself (`milena_cache::store::disk::examine`); here it is
-//! put into lines.
+//! `milena doctor`: looks at what a node needs, its disk tier or its S3, and says what to do.
 
-use std::fmt::Write as _;
+mod disk;
+mod s3;
+
 use std::path::PathBuf;
 
 use clap::Args;
-use milena_cache::store::disk::examine::{
-    Examination, ExamineError, FooterState, ManifestSummary, RecordCounts, SegmentSummary,
-    ValueFilesSummary, examine,
-};
-use milena_cache::store::disk::{DiskSync, boot_id};
-use milena_server::clock::Clock;
 
-use crate::failure::{Failure, with_causes};
-use crate::output::print;
+use crate::failure::Failure;
+use crate::s3_settings::S3Settings;
 
-/// Check the disk tier of a node that is stopped: what it holds, and what of it is damaged
+/// Check the disk tier of a node that is stopped, or the S3 that a node is to use
 #[derive(Args)]
+#[group(id = "what", required = true, multiple = false, args = ["disk", "s3"])]
 #[command(after_help = "\
-Example:
+Examples:
   milena doctor --disk /var/lib/milena
+  AWS_REGION=eu-central-1 S3_BUCKET=my-cache milena doctor --s3
 
-Reads every record and verifies every value, also the large ones that have files of their own;
-changes nothing. One line for each segment, and one for each finding, with the file and the byte where it is. A line that begins with `note` says what
-a crash or somebody else left, which costs nothing that was acknowledged or that a node keeps.
+--disk reads every record and verifies every value, also the large ones that have files of their
+own; changes nothing. One line for each segment, and one for each finding, with the file and the
+byte where it is. A line that begins with `note` says what a crash or somebody else left, which costs
+nothing that was acknowledged or that a node keeps.
 
-Exits with 0 when the store is sound and with 1 when something is damaged.")]
+--s3 takes the node's own settings and credentials, writes, reads and deletes one small object under
+the prefix, and says in a line each what is ok, or what to do: credentials, permissions, clock, latency.
+
+Exits with 0 when all is well and with 1 when something is damaged or in trouble.")]
 pub(crate) struct Doctor {
     /// The store's directory: the node's DISK_PATH, or DIR/node-1 of `milena dev`
     #[arg(long, value_name = "PATH")]
-    disk: PathBuf,
+    disk: Option<PathBuf>,
+
+    /// Check S3, with the node's settings and credentials
+    #[arg(long)]
+    s3: bool,
+
+    #[command(flatten)]
+    s3_settings: S3Settings,
 }
 
 impl Doctor {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let found = examine(&self.disk, &boot_id(), Clock::system().now())
-            .map_err(|error| refused(&error))?;
-        let path = self.disk.display();
-        let report = report(&path.to_string(), &found);
-        print(&report)?;
-        match found.damage().count() {
-            0 => Ok(()),
-            1 => Err(Failure::damage(format!("{path} is damaged in one place"))),
-            places => Err(Failure::damage(format!(
-                "{path} is damaged in {places} places"
-            ))),
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self.disk {
+            Some(directory) => disk::run(&directory),
+            None => s3::run(self.s3_settings).await,
         }
     }
-}
-
-fn refused(error: &ExamineError) -> Failure {
-    let text = with_causes(error);
-    match error {
-        ExamineError::InUse { .. } => Failure::unavailable(text),
-        ExamineError::NotAStore { .. } | ExamineError::Io { .. } => Failure::io(text),
-    }
-}
-
-/// All lines.
-fn report(path: &str, found: &Examination) -> String {
-    let mut report = format!("{path}: {}\n", of_manifest(found.manifest.as_ref()));
-    for segment in &found.segments {
-        report.push_str(&of_segment(segment));
-    }
-    let ValueFilesSummary { files, bytes } = found.values;
-    if files > 0 {
-        writeln!(report, "large values: {files} files, {bytes} bytes")
-            .expect("writing to a string cannot fail");
-    }
-    for finding in &found.findings {
-        let begins = if finding.fault.is_damage() {
-            "damage"
-        } else {
-            "note"
-        };
-        writeln!(report, "{begins}: {finding}").expect("writing to a string cannot fail");
-    }
-    let segments = found.segments.len();
-    let records = of_records(&found.records());
-    writeln!(
-        report,
-        "total: {segments} segments, {} bytes, {records}",
-        found.bytes()
-    )
-    .expect("writing to a string cannot fail");
-    if found.damage().next().is_none() {
-        report.push_str("sound\n");
-    }
-    report
-}
-
-fn of_manifest(manifest: Option<&ManifestSummary>) -> String {
-    let Some(manifest) = manifest else {
-        return "no manifest, so it is not known what belongs to the store".to_owned();
-    };
-    let closed = match (manifest.is_closed, manifest.is_of_this_boot) {
-        (true, _) => "closed cleanly",
-        (false, true) => "not closed",
-        (false, false) => "not closed, and the machine was started anew since",
-    };
-    let sync = match manifest.sync {
-        DiskSync::Os => "os",
-        DiskSync::Always => "always",
-    };
-    let (version, store_id) = (manifest.version, manifest.store_id);
-    format!("version {version}, {closed}, DISK_SYNC={sync}, store {store_id:016x}")
-}
-
-fn of_segment(segment: &SegmentSummary) -> String {
-    let footer = match segment.footer {
-        FooterState::Intact => "footer ok",
-        FooterState::Missing => "no footer",
-        FooterState::Damaged => "footer damaged",
-        FooterState::Unknown => "cannot be followed",
-    };
-    let SegmentSummary {
-        file,
-        bytes,
-        records,
-        ..
-    } = segment;
-    format!("{file}: {bytes} bytes, {}, {footer}\n", of_records(records))
-}
-
-fn of_records(records: &RecordCounts) -> String {
-    let RecordCounts {
-        live,
-        expired,
-        superseded,
-        tombstones,
-        damaged,
-        dropped,
-    } = records;
-    let mut text = format!(
-        "{} records ({live} live, {expired} expired, {superseded} superseded, {tombstones} tombstones",
-        records.total()
-    );
-    for (number, what) in [(damaged, "damaged"), (dropped, "to be dropped")] {
-        if *number > 0 {
-            write!(text, ", {number} {what}").expect("writing to a string cannot fail");
-        }
-    }
-    text + ")"
 }

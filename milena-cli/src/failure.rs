@@ -12,7 +12,7 @@ use milena_client::ClientError;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  get: there is no value under this key; doctor: something is damaged; flush: S3 does
+   1  get: there is no value under this key; doctor: something is damaged or in trouble; flush: S3 does
       not have everything yet; sweep: of some objects it is not known whether they have expired
    2  the command line cannot be understood
   65  the server refused the bucket, the key or the value
@@ -21,7 +21,7 @@ Exit codes:
   70  a fault inside the server or the command
   74  a file, a folder, or standard input or output cannot be read or written
   75  too many requests; try again later
-  78  sweep: settings are missing or wrong";
+  78  sweep, doctor: settings are missing or wrong";
 
 /// Why the command failed.
 #[derive(Debug)]

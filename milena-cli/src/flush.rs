@@ -104,9 +104,9 @@ impl Progress {
             return;
         };
         let total = bar.length().unwrap_or_default().max(left.entries);
+        bar.set_message(format!("{} left", HumanBytes(left.bytes)));
         bar.set_length(total);
         bar.set_position(total - left.entries);
-        bar.set_message(format!("{} left", HumanBytes(left.bytes)));
     }
 }
 

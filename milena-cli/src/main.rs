@@ -9,6 +9,7 @@ mod flush;
 mod get;
 mod output;
 mod put;
+mod s3_settings;
 mod sweep;
 mod target;
 
@@ -35,7 +36,7 @@ enum Verb {
     Get(get::Get),
     Delete(delete::Delete),
     Flush(flush::Flush),
-    Doctor(doctor::Doctor),
+    Doctor(Box<doctor::Doctor>),
     Sweep(sweep::Sweep),
     Bench(Box<bench::Bench>),
 }
@@ -58,7 +59,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Get(get) => get.run().await,
         Verb::Delete(delete) => delete.run().await,
         Verb::Flush(flush) => flush.run().await,
-        Verb::Doctor(doctor) => doctor.run(),
+        Verb::Doctor(doctor) => doctor.run().await,
         Verb::Sweep(sweep) => sweep.run().await,
         Verb::Bench(bench) => bench.run().await,
     }

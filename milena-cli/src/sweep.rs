@@ -6,19 +6,19 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::Args;
 use futures::future;
 use indicatif::{ProgressBar, ProgressStyle};
-use milena_cache::config::{S3_SETTINGS, read_s3};
 use milena_cache::error::Error;
 use milena_cache::store::Store as _;
 use milena_cache::store::s3::{Examined, S3Store, Sweep as How};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
-use milena_server::settings::{EXPECTED_DURATION, Raw, flags, parse_duration};
+use milena_server::settings::{EXPECTED_DURATION, parse_duration};
 
 use crate::failure::Failure;
 use crate::output::print;
+use crate::s3_settings::S3Settings;
 
 /// Objects that are looked at at once.
 const CONCURRENCY: usize = 64;
@@ -53,9 +53,6 @@ pub(crate) struct Sweep {
     s3: S3Settings,
 }
 
-/// Where S3 is, as the node's settings say it.
-struct S3Settings(Raw);
-
 /// What a sweep has seen.
 #[derive(Default)]
 struct Counts {
@@ -67,8 +64,7 @@ struct Counts {
 
 impl Sweep {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let config =
-            read_s3(self.s3.0).map_err(|mistakes| Failure::config(mistakes.0.join("; ")))?;
+        let config = self.s3.read()?;
         let (clock, timeout) = (Clock::system(), config.timeout);
         let store = S3Store::new(config, clock.clone()).await;
         let due = || clock.deadline_in(timeout);
@@ -151,30 +147,4 @@ fn refused(error: &Error) -> Failure {
 
 fn parse_expired_for(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("expected {EXPECTED_DURATION}"))
-}
-
-impl Args for S3Settings {
-    fn augment_args(command: Command) -> Command {
-        command.args(flags(&S3_SETTINGS).map(|flag: Arg| flag.help_heading("S3")))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for S3Settings {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the settings are declared in the node's table"
-        )]
-        let environment = |name: &str| std::env::var_os(name);
-        Ok(Self(Raw::of(&S3_SETTINGS, matches, environment)))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
 }

@@ -39,7 +39,7 @@ impl TestRouter {
             rate_limit: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,
         };
-        let router = Router::start(config).await;
+        let router = self.port.lend(Router::start(config)).await;
         self.running = Some(router.expect("the router starts"));
     }
 

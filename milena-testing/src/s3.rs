@@ -63,7 +63,7 @@ impl TestS3 {
             buckets: vec![S3_BUCKET.to_owned()],
             ..Options::new(storage, Clock::system())
         };
-        let server = S3Server::start(options).await;
+        let server = self.port.lend(S3Server::start(options)).await;
         self.running = Some(server.expect("the endpoint starts"));
     }
 

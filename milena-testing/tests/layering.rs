@@ -17,7 +17,12 @@ struct Rule {
 }
 
 const TRANSPORT: [&str; 4] = ["tonic", "prost", "milena_protos", "axum"];
-const AWS: [&str; 3] = ["aws_config", "aws_sdk_s3", "aws_smithy_http_client"];
+const AWS: [&str; 4] = [
+    "aws_config",
+    "aws_credential_types",
+    "aws_sdk_s3",
+    "aws_smithy_http_client",
+];
 const PATHS: [&str; 2] = ["std::path", "std::fs"];
 
 const RULES: [Rule; 16] = [
@@ -77,6 +82,10 @@ const RULES: [Rule; 16] = [
             "store/s3.rs",
             "store/s3/attempt.rs",
             "store/s3/client.rs",
+            "store/s3/credentials.rs",
+            "store/s3/dates.rs",
+            "store/s3/doctor.rs",
+            "store/s3/doctor/requests.rs",
             "store/s3/objects.rs",
         ],
         never: &AWS,

@@ -19,7 +19,7 @@ impl Operation {
         let deadline = self.0.durable_deadline(deadline);
         let operation = self.clone();
         let removal = async move { operation.0.remove(&key, deadline).await };
-        self.to_the_end(Op::Delete, removal).await
+        self.to_the_end(Op::Delete, deadline, removal).await
     }
 }
 

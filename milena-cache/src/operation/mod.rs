@@ -54,6 +54,9 @@ const WAITING_MAX: usize = 16_384;
 /// When somebody who was refused for that may come back.
 const WAITING_RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// How much longer than its deadline a caller waits for a write that says itself why it was not done in time.
+const LAST_WORD: Duration = Duration::from_millis(20);
+
 /// How long the local tiers have to take or drop a copy. Not the caller's deadline: when that has passed
 /// waiting for S3, the copies still have to be brought in line.
 const COPY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,8 +158,8 @@ impl Operation {
     }
 
     /// Runs a write to its end, whether or not its caller waits for it: one that was cut off half way would
-    /// leave copies that disagree.
-    async fn to_the_end<F>(&self, op: Op, write: F) -> Result<()>
+    /// leave copies that disagree. The caller waits until `deadline`, and a moment for what is said of it.
+    async fn to_the_end<F>(&self, op: Op, deadline: Deadline, write: F) -> Result<()>
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -166,14 +169,19 @@ impl Operation {
             let _waiting = waiting;
             write.await
         };
-        let ended = self.0.tasks.spawn_on(write, &self.0.runtime).await;
+        let written = self.0.tasks.spawn_on(write, &self.0.runtime);
+        let ended = tokio::time::timeout_at(deadline.instant() + LAST_WORD, written).await;
         self.0.metrics.observe(op, self.0.clock.monotonic() - begun);
-        ended.unwrap_or_else(|panic| {
-            Err(Error::InternalError(Cause::with_source(
+        match ended {
+            Ok(Ok(written)) => written,
+            Ok(Err(panic)) => Err(Error::InternalError(Cause::with_source(
                 "a write panicked",
                 panic,
-            )))
-        })
+            ))),
+            Err(_) => Err(Error::S3Error(Cause::new(
+                "the write was not done by the deadline; it may be yet",
+            ))),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Operation {
         };
         let operation = self.clone();
         let write = async move { operation.0.write(&key, entry, options.ack, deadline).await };
-        self.to_the_end(Op::Put, write).await
+        self.to_the_end(Op::Put, deadline, write).await
     }
 }
 

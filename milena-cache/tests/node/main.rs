@@ -4,6 +4,7 @@
 
 mod backend;
 mod cluster;
+mod credentials;
 mod faults;
 mod flush;
 mod hedge;
@@ -14,6 +15,7 @@ mod power_loss;
 mod program;
 mod races;
 mod s3;
+mod s3_doctor;
 mod s3_expiry;
 mod s3_faults;
 mod s3_requests;

@@ -1,8 +1,10 @@
-//! doctor: what it says of a node's disk tier, and how it exits.
+//! doctor: what it says of a node's disk tier and of its S3, and how it exits.
 
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+
+use milena_s3::Credentials;
 
 use crate::harness::{Dev, assert_refused, code, milena, run, stderr};
 
@@ -89,4 +91,53 @@ fn a_folder_without_a_store_exits_with_74() {
         &["nowhere cannot be read", "No such file"],
     );
     assert!(!nowhere.exists());
+}
+
+#[test]
+fn an_s3_is_looked_at_with_the_settings_and_the_credentials_of_a_node() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dev = Dev::start(scratch.path(), &[]);
+    let endpoint = dev.url_of("S3");
+    let keys = Credentials::development();
+    let where_it_is = [
+        ("AWS_REGION", "us-east-1"),
+        ("S3_BUCKET", "milena"),
+        ("S3_ENDPOINT", endpoint.as_str()),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ];
+    let mut doctor = milena();
+    doctor.args(["doctor", "--s3"]).envs(where_it_is);
+    let without = run(&mut doctor, b"");
+    let said = stdout(&without);
+    assert_eq!(code(&without), 1, "{said}");
+    let sources =
+        "trouble: credentials: there are none: tried environment (environment variable not set), ";
+    assert!(said.starts_with(sources), "{said}");
+    assert!(said.contains("; set one of these sources up"), "{said}");
+
+    let with = run(
+        doctor
+            .env("AWS_ACCESS_KEY_ID", keys.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", keys.secret_access_key),
+        b"",
+    );
+    let said = stdout(&with);
+    assert_eq!((code(&with), stderr(&with).as_str()), (0, ""), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    let reached = format!("ok: S3: bucket milena at {endpoint} answers");
+    assert_eq!(lines[..2], [&reached, "ok: credentials: S3 knows them"]);
+    assert!(lines.iter().all(|line| line.starts_with("ok: ")), "{said}");
+}
+
+#[test]
+fn settings_of_s3_that_are_missing_are_named() {
+    let output = run(milena().args(["doctor", "--s3"]), b"");
+    assert_refused(
+        &output,
+        78,
+        &["AWS_REGION is required", "S3_BUCKET is required"],
+    );
+    for wrong in [&["doctor"][..], &["doctor", "--s3", "--disk", "here"]] {
+        assert_eq!(code(&run(milena().args(wrong), b"")), 2, "{wrong:?}");
+    }
 }

@@ -14,6 +14,7 @@
 //! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
+mod append;
 mod batch;
 mod carry;
 mod closer;
@@ -228,20 +229,25 @@ impl DiskStore {
         Arc::new(store)
     }
 
-    /// Queues `write` and waits until it is done.
+    /// Queues `write` and waits until it is done. One that is dirty is waited for to its end once it has queued: who
+    /// gave it up might write past it.
     async fn write(&self, write: Write, deadline: Deadline) -> Result<()> {
         let bytes = u32::try_from(write.bytes())
             .unwrap_or(u32::MAX)
             .min(QUEUE_BYTES_MAX);
-        let written = async {
-            let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
-            let room = room.map_err(|_| ended())?;
-            let queued = |done| Command::Write(Box::new(Queued { write, done, room }));
-            self.ask(queued).await.map_err(|_| ended())?
+        let is_dirty = write.dirty.is_some();
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes);
+        let room = timeout_at(deadline.instant(), room).await;
+        let room = room.map_err(|_| too_late("write"))?.map_err(|_| ended())?;
+        let queued = |done| Command::Write(Box::new(Queued { write, done, room }));
+        let written = self.ask(queued);
+        let written = if is_dirty {
+            written.await
+        } else {
+            let written = timeout_at(deadline.instant(), written).await;
+            written.map_err(|_| too_late("write"))?
         };
-        timeout_at(deadline.instant(), written)
-            .await
-            .unwrap_or_else(|_| Err(too_late("write")))
+        written.map_err(|_| ended())?
     }
 
     /// Sends the writer a command; the answer is an error if there is no writer any more.

@@ -156,8 +156,13 @@ impl ValueFiles {
             }
             (old, number) => {
                 self.doomed.extend(old.map(|old| (old.number, old.bytes)));
-                let reserved = number.and_then(|number| self.reserved.remove_entry(&number));
-                if let Some((number, bytes)) = reserved {
+                // A dirty record may be carried over before its segment has been read.
+                let (reserved, unclaimed) = (&mut self.reserved, &mut self.unclaimed);
+                let written = number.and_then(|number| {
+                    let reserved = reserved.remove_entry(&number);
+                    reserved.or_else(|| unclaimed.remove_entry(&number))
+                });
+                if let Some((number, bytes)) = written {
                     let claimed = Claimed {
                         number,
                         bytes,

@@ -12,7 +12,8 @@ use bytes::{Bytes, BytesMut};
 use hyper_util::client::legacy::Error as HttpError;
 use milena_server::clock::Clock;
 
-use super::failure::Failure;
+use super::credentials::NoCredentials;
+use super::failure::{Failure, Reason};
 use super::observer::{Observer, Outcome};
 use super::time_limits::TimeLimits;
 use crate::error::Cause;
@@ -120,6 +121,12 @@ fn failure_of<E>(verb: &str, error: SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
+    if let Some(reason) = NoCredentials::among(&error) {
+        return Failure {
+            reason: Some(Reason::NoCredentials(reason)),
+            ..Failure::new(Outcome::Unreachable, format!("{verb}: no credentials"))
+        };
+    }
     let mut may_apply = false;
     let mut retry_after = None;
     let (outcome, message) = match &error {
@@ -160,14 +167,16 @@ where
             may_apply = true;
             (Outcome::Broken, "the answer cannot be read".to_owned())
         }
-        // Nothing to sign with, for one.
+        // It could not even be made.
         _ => (
             Outcome::Unreachable,
             format!("{}", DisplayErrorContext(&error)),
         ),
     };
+    let reason = error.code().map(|code| Reason::Code(code.into()));
     let cause = Cause::with_source(format!("{verb}: {message}"), error);
     Failure {
+        reason,
         may_apply,
         retry_after,
         ..Failure::of(outcome, cause)

@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::Builder as HttpClient;
 
+use super::credentials::Watched;
 use super::time_limits::TimeLimits;
 
 /// Where S3 is and how it is used.
@@ -80,7 +81,11 @@ pub(super) async fn client(config: &S3Config, limits: &TimeLimits) -> Client {
         let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "static");
         loader = loader.credentials_provider(credentials);
     }
-    let mut builder = aws_sdk_s3::config::Builder::from(&loader.load().await);
+    let sdk = loader.load().await;
+    let mut builder = aws_sdk_s3::config::Builder::from(&sdk);
+    if let Some(sources) = sdk.credentials_provider() {
+        builder = builder.credentials_provider(Watched::new(sources, limits.first_byte));
+    }
     if let Some(endpoint) = &config.endpoint {
         builder = builder
             .endpoint_url(endpoint)

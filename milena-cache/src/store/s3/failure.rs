@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::credentials::NoCredentials;
 use super::observer::{Outcome, Request};
 use crate::error::{Cause, Error};
 
@@ -14,12 +15,23 @@ pub(super) struct Failure {
     pub(super) outcome: Outcome,
     /// What the caller is told.
     pub(super) error: Error,
+    /// What led to it, where that is more than the outcome says.
+    pub(super) reason: Option<Reason>,
     /// What S3 wants to be waited for.
     pub(super) retry_after: Option<Duration>,
     /// Whether a write may have been applied, or may still be.
     pub(super) may_apply: bool,
     /// Whether the operation's time was up, and not one of the attempt's own limits.
     pub(super) is_cut_off: bool,
+}
+
+/// What led to a failure.
+#[derive(Clone, Debug)]
+pub(super) enum Reason {
+    /// S3 refused, with this code of its own.
+    Code(Box<str>),
+    /// There was nothing to sign the request with.
+    NoCredentials(NoCredentials),
 }
 
 impl Failure {
@@ -32,9 +44,18 @@ impl Failure {
         Self {
             outcome,
             error: Error::S3Error(cause),
+            reason: None,
             retry_after: None,
             may_apply: matches!(outcome, Outcome::Timeout | Outcome::Broken),
             is_cut_off: false,
+        }
+    }
+
+    /// S3's own code, if it is S3 that refused.
+    pub(super) fn code(&self) -> Option<&str> {
+        match &self.reason {
+            Some(Reason::Code(code)) => Some(code),
+            _ => None,
         }
     }
 

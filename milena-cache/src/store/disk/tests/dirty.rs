@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use milena_cluster::key::EntryKey;
 
-use super::super::DiskStore;
+use super::super::{DiskStore, open};
 use super::fixture::{Fixture, entry, key};
 use super::memory_files::Faults;
 use crate::error::{Error, Result};
@@ -351,6 +351,23 @@ async fn a_restart_with_a_lower_limit_keeps_what_is_dirty() {
         store.upload().await;
     }
     store.store_dirty("k", "v").await;
+}
+
+#[tokio::test]
+async fn a_large_dirty_value_that_is_carried_over_before_the_log_was_read_keeps_its_file() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.store_dirty("k", &long("v")).await;
+    store.fill_segments(2).await;
+    drop(store);
+    let (mut log, mut recovery) = open::open(fixture.site()).unwrap();
+    assert!(log.is_oldest_pinned());
+    log.unpin_oldest().unwrap();
+    assert!(!log.is_oldest_pinned());
+    while !recovery.step(&mut log).unwrap() {}
+    while log.remove_a_value_file().unwrap() {}
+    drop(log);
+    assert_eq!(fixture.open().await.value("k").await, Some(long("v")));
 }
 
 #[tokio::test]
