@@ -361,6 +361,22 @@ async fn who_reads_slowly_holds_up_nobody_and_gets_everything() {
 }
 
 #[tokio::test]
+async fn what_tonic_answers_keeps_to_the_callers_window() {
+    let bench = Bench::start().await;
+    let mut client = bench.connect_with_windows(3).await;
+    let (answer, mut sending) = begin(&mut client, request(HEALTH, &[]));
+    sending.send_data(frame(b""), true).unwrap();
+    let mut answer = soon(answer).await.unwrap();
+    let first = soon(answer.body_mut().data()).await.unwrap().unwrap();
+    assert_eq!(first.len(), 3);
+    let window = answer.body_mut().flow_control();
+    window.release_capacity(first.len()).unwrap();
+    let rest = soon(Answered::read(answer)).await;
+    assert_eq!([&first, &rest.body[..]].concat(), frame(b"\x08\x01"));
+    assert_eq!(rest.status().code(), Code::Ok);
+}
+
+#[tokio::test]
 async fn streams_and_headers_are_limited() {
     let bench = Bench::start().await;
     let mut client = bench.connect().await;
