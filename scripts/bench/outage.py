@@ -120,7 +120,7 @@ def row(name, result):
     print(
         f"| {name} | {hit['per_second']:,.0f} | {hit.get('p50_ms', 0):.2f} | {hit.get('p99_ms', 0):.2f} "
         f"| {hit.get('max_ms', 0):.0f} | {answered:,} | {put['per_second']:,.0f} "
-        f"| {failures or 'none'} | {failed.get('p50_ms', 0):.2f} | {failed.get('max_ms', 0):.0f} |"
+        f"| {failures or 'none'} | {failed.get('p50_ms', 0):.2f} | {failed.get('p99_ms', 0):.2f} | {failed.get('max_ms', 0):.0f} |"
     )
 
 
@@ -138,8 +138,8 @@ def main():
     )
     with tempfile.TemporaryDirectory(prefix="milena-outage-") as folder:
         before, during, after, rss_before_kib, rss_highest_kib = measure(pathlib.Path(folder))
-    print("| S3 | hits/s | p50 ms | p99 ms | max ms | gets answered | puts/s | failures | p50 ms | max ms |")
-    print("|---|---:|---:|---:|---:|---:|---:|---|---:|---:|")
+    print("| S3 | hits/s | p50 ms | p99 ms | max ms | gets answered | puts/s | failures | p50 ms | p99 ms | max ms |")
+    print("|---|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|")
     row("there", before)
     row("away", during)
     row("back", after)
