@@ -1,4 +1,4 @@
-//! gRPC directly on the `h2` crate, for unary methods that are called often: about half of what tonic costs.
+//! gRPC directly on the `h2` crate, for unary methods that are called often: at less processor time than tonic.
 //!
 //! A connection is one task. Each of its polls accepts all that has arrived, then answers what can be answered,
 //! then writes all answers at once. Whatever is not a plain call of a method that [`Unary`] knows is answered by
