@@ -1,12 +1,14 @@
 //! The tiers in order, and the three verbs over them.
 //!
 //! A get asks the tiers from the fastest to the durable one and promotes what it finds; a put or delete
-//! goes to the durable tier first and then to the local copies. Invariants:
+//! goes to the durable tier first and then to the local copies, unless it is written back. Invariants:
 //!
 //! - A caller that was answered sees its write from then on: a write is answered only after every tier
 //!   holds it or has dropped what it held before.
 //! - A write whose outcome in the durable tier is unknown drops the local copies, so that the next get
 //!   asks the durable tier. One that was never sent leaves them, so that an outage does not empty them.
+//! - With write-back the disk answers first and the durable tier follows; until it has, it is not asked for that
+//!   key (`write_back.rs`, `upload.rs`).
 //! - A fill never overwrites a newer write and never revives a delete (`key_lock.rs`), and a miss is never
 //!   remembered over one (`misses.rs`).
 //!
