@@ -3,7 +3,7 @@
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 
-use super::write_back::{Ack, Change, Written};
+use super::write_back::Ack;
 use super::{Operation, Shared};
 use crate::error::Result;
 use crate::metrics::Op;
@@ -18,23 +18,14 @@ impl Operation {
     pub async fn delete(&self, key: EntryKey, deadline: Option<Deadline>) -> Result<()> {
         let deadline = self.0.durable_deadline(deadline);
         let operation = self.clone();
-        let removal = async move { operation.0.remove(&key, deadline).await };
-        self.to_the_end(Op::Delete, deadline, removal).await
+        let write = async move { operation.0.write(&key, None, Ack::Default, deadline).await };
+        self.to_the_end(Op::Delete, deadline, write).await
     }
 }
 
 impl Shared {
-    async fn remove(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
-        let writing = self.write_lock(key, deadline).await?;
-        let (change, ack) = (Change::Delete, Ack::Default);
-        match self.write_dirty(key, &change, ack, deadline).await? {
-            Written::Dirty => Ok(()),
-            Written::DirtyUntilClean => self.until_clean(key, writing, deadline).await,
-            Written::NotYet => self.remove_through(key, deadline).await,
-        }
-    }
-
-    async fn remove_through(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
+    /// The caller holds the key, of which nothing is dirty.
+    pub(super) async fn delete_through(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
         let store = &self.durable.store;
         let removed = self
             .timed(Op::Delete, &self.durable, store.delete(key, deadline))

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 
-use super::write_back::{Ack, Change, Written};
+use super::write_back::Ack;
 use super::{Operation, Shared};
 use crate::error::Result;
 use crate::metrics::Op;
@@ -44,29 +44,20 @@ impl Operation {
             ..Entry::new(value)
         };
         let operation = self.clone();
-        let write = async move { operation.0.write(&key, entry, options.ack, deadline).await };
+        let (entry, ack) = (Some(entry), options.ack);
+        let write = async move { operation.0.write(&key, entry, ack, deadline).await };
         self.to_the_end(Op::Put, deadline, write).await
     }
 }
 
 impl Shared {
-    async fn write(
+    /// The caller holds the key, of which nothing is dirty.
+    pub(super) async fn put_through(
         &self,
         key: &EntryKey,
         entry: Entry,
-        ack: Ack,
         deadline: Deadline,
     ) -> Result<()> {
-        let writing = self.write_lock(key, deadline).await?;
-        let change = Change::Put(entry.clone());
-        match self.write_dirty(key, &change, ack, deadline).await? {
-            Written::Dirty => Ok(()),
-            Written::DirtyUntilClean => self.until_clean(key, writing, deadline).await,
-            Written::NotYet => self.write_through(key, entry, deadline).await,
-        }
-    }
-
-    async fn write_through(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
         let fresh_until = self.kept_until(self.clock.now());
         let store = &self.durable.store;
         let stored = self

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::write_back::DirtyTier;
 use super::{Operation, Shared};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::Op;
 use crate::store::write_back::{DirtyStats, Unsent, UnsentWrite};
 
@@ -173,16 +173,9 @@ impl Shared {
 
     async fn send(&self, dirty: &DirtyTier, key: &EntryKey, unsent: Unsent) -> Result<()> {
         let (durable, deadline) = (&self.durable, self.durable_deadline(None));
-        match unsent.write {
-            UnsentWrite::Put(mut entry) => {
-                entry.fresh_until = None;
-                let put = durable.store.put(key, entry, deadline);
-                self.timed(Op::Put, durable, put).await.map(drop)?;
-            }
-            UnsentWrite::Delete => {
-                let delete = durable.store.delete(key, deadline);
-                self.timed(Op::Delete, durable, delete).await?;
-            }
+        let entry = match unsent.write {
+            UnsentWrite::Put(entry) => Some(entry),
+            UnsentWrite::Delete => None,
             UnsentWrite::Lost => {
                 self.metrics.write_back.lost.inc();
                 tracing::error!(
@@ -190,12 +183,21 @@ impl Shared {
                     "a value that S3 did not have is damaged on disk: it is lost, and what S3 has of its key, \
                      which is older, is deleted"
                 );
+                None
+            }
+        };
+        match entry {
+            Some(mut entry) => {
+                entry.fresh_until = None;
+                let put = durable.store.put(key, entry, deadline);
+                self.timed(Op::Put, durable, put).await.map(drop)?;
+            }
+            None => {
                 let delete = durable.store.delete(key, deadline);
                 self.timed(Op::Delete, durable, delete).await?;
             }
         }
-        let marked: Result<(), Error> = dirty.store.uploaded(key, unsent.id).await;
-        if let Err(error) = marked {
+        if let Err(error) = dirty.store.uploaded(key, unsent.id).await {
             tracing::debug!(%error, "an upload could not be marked");
         }
         Ok(())

@@ -55,15 +55,8 @@ pub(super) struct DirtyTier {
     is_refusing: AtomicBool,
 }
 
-/// A write of a key.
-#[derive(Clone)]
-pub(super) enum Change {
-    Put(Entry),
-    Delete,
-}
-
 /// How a write was, or is to be, made.
-pub(super) enum Written {
+enum Written {
     /// It is dirty, and may be acknowledged.
     Dirty,
     /// It is dirty, and to be acknowledged once it no longer is.
@@ -83,11 +76,29 @@ impl From<WriteBack> for DirtyTier {
 }
 
 impl Shared {
-    /// Makes a write dirty, if that is how it is to be made. The caller holds the key.
-    pub(super) async fn write_dirty(
+    /// Makes `entry` the value of `key`, or deletes it if there is none: dirty, or through every tier.
+    pub(super) async fn write(
         &self,
         key: &EntryKey,
-        change: &Change,
+        entry: Option<Entry>,
+        ack: Ack,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let writing = self.write_lock(key, deadline).await?;
+        let written = self.write_dirty(key, entry.as_ref(), ack, deadline).await?;
+        match (written, entry) {
+            (Written::Dirty, _) => Ok(()),
+            (Written::DirtyUntilClean, _) => self.until_clean(key, writing, deadline).await,
+            (Written::NotYet, Some(entry)) => self.put_through(key, entry, deadline).await,
+            (Written::NotYet, None) => self.delete_through(key, deadline).await,
+        }
+    }
+
+    /// Makes a write dirty, if that is how it is to be made. The caller holds the key.
+    async fn write_dirty(
+        &self,
+        key: &EntryKey,
+        entry: Option<&Entry>,
         ack: Ack,
         deadline: Deadline,
     ) -> Result<Written> {
@@ -103,11 +114,15 @@ impl Shared {
         if waits_for_durable && dirty.store.dirty(key).is_none() {
             return Ok(Written::NotYet);
         }
-        let written = self.keep_dirty(dirty, key, change, deadline).await;
+        let copy = entry.map(|entry| Entry {
+            fresh_until: Some(self.kept_until(self.clock.now())),
+            ..entry.clone()
+        });
+        let written = self.keep_dirty(dirty, key, copy.clone(), deadline).await;
         self.say_refusing(dirty, &written);
         match written {
             Ok(()) => {
-                self.update_faster(key, change).await;
+                self.update_faster(key, copy.as_ref()).await;
                 Ok(if waits_for_durable {
                     Written::DirtyUntilClean
                 } else {
@@ -124,7 +139,7 @@ impl Shared {
     }
 
     /// Waits until the durable tier has what was written last to `key`, which is free again.
-    pub(super) async fn until_clean(
+    async fn until_clean(
         &self,
         key: &EntryKey,
         writing: WriteGuard,
@@ -173,21 +188,16 @@ impl Shared {
         &self,
         dirty: &DirtyTier,
         key: &EntryKey,
-        change: &Change,
+        copy: Option<Entry>,
         deadline: Deadline,
     ) -> Result<()> {
         let tier = self.copies.last().expect("what is dirty is in the last");
-        match change {
-            Change::Put(entry) => {
-                let fresh_until = self.kept_until(self.clock.now());
-                let copy = Entry {
-                    fresh_until: Some(fresh_until),
-                    ..entry.clone()
-                };
+        match copy {
+            Some(copy) => {
                 let put = dirty.store.put_dirty(key, copy, deadline);
                 self.timed(Op::Put, tier, put).await
             }
-            Change::Delete => {
+            None => {
                 let delete = dirty.store.delete_dirty(key, deadline);
                 self.timed(Op::Delete, tier, delete).await
             }
@@ -195,18 +205,13 @@ impl Shared {
     }
 
     /// Brings the tiers before the one that has it in line.
-    async fn update_faster(&self, key: &EntryKey, change: &Change) {
-        let Change::Put(entry) = change else {
+    async fn update_faster(&self, key: &EntryKey, copy: Option<&Entry>) {
+        let Some(copy) = copy else {
             self.forget_faster(key).await;
             return;
         };
-        let fresh_until = self.kept_until(self.clock.now());
-        let copy = Entry {
-            fresh_until: Some(fresh_until),
-            ..entry.clone()
-        };
         for tier in self.faster().iter().rev() {
-            if self.copy_to(tier, key, &copy).await.is_err() {
+            if self.copy_to(tier, key, copy).await.is_err() {
                 // Nothing more can be done about a copy in memory.
                 let _ = self.forget_in(tier, key).await;
             }
