@@ -41,6 +41,8 @@ pub(super) fn marks_in(value: &[u8]) -> impl Iterator<Item = (SegmentId, u32)> {
 pub(super) struct Newest {
     pub(super) segment: Arc<Segment>,
     pub(super) end: u32,
+    /// Whether any of them says something of what is dirty.
+    pub(super) may_say_of_dirty: bool,
 }
 
 impl Log {
@@ -59,12 +61,15 @@ impl Log {
         for location in listed.iter().filter(|_| !forgets) {
             self.recover_listed(*location)?;
         }
-        for Newest { segment, end } in newest {
-            // Uploading does not wait until the log has been read.
-            self.site.shared.segments.insert(Arc::clone(segment));
-            scan::dirty(segment, *end, power_was_lost, |said| self.hear(said))?;
-        }
         let dirty = &self.site.shared.dirty;
+        for of in newest {
+            // While nothing is dirty, a record that is not changes nothing.
+            if of.may_say_of_dirty || dirty.count() > 0 {
+                // Uploading does not wait until the log has been read.
+                self.site.shared.segments.insert(Arc::clone(&of.segment));
+                scan::dirty(&of.segment, of.end, power_was_lost, |said| self.hear(said))?;
+            }
+        }
         if dirty.count() > 0 {
             let stats = dirty.stats();
             tracing::info!(
@@ -86,8 +91,15 @@ impl Log {
             Some(segment) => segment,
             None => Arc::new(Segment::open(files, self.store_id, location.segment)?),
         };
-        let record = segment.record_at(location);
-        let written = record.and_then(|(head, record)| Written::new(head, location, &record));
+        let written = segment.head_at(location).and_then(|(head, read)| {
+            // Of the value nothing is looked at, but for a reference to a file, which is short.
+            let record = if head.is_in_file {
+                segment.record_at(location)?.1
+            } else {
+                read.into()
+            };
+            Written::new(head, location, &record)
+        });
         match written {
             Some(written) => {
                 self.site.shared.segments.insert(segment);

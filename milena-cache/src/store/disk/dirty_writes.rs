@@ -137,26 +137,16 @@ impl Shared {
                 }
                 continue;
             };
-            let record = read(&segment, location)?;
-            let entry = record.and_then(|(head, record)| {
-                let is_it = head.kind == Kind::Put && head.name(&record) == Name::from(key);
-                let entry = head.entry(&record).filter(|_| is_it)?;
-                Some((head.is_in_file, entry))
+            let record = read(&segment, location)?.filter(|(head, record)| {
+                head.kind == Kind::Put && head.name(record) == Name::from(key)
             });
-            let Some((is_in_file, entry)) = entry else {
+            let found = record.and_then(|record| whole_put(&segment, location, hash, &record));
+            let Some(mut found) = found else {
                 segment.log_damage("a value that S3 does not have yet");
                 break;
             };
-            let file = is_in_file.then_some(InFile {
-                segment,
-                hash,
-                candidate: Candidate::new(location, false),
-            });
-            let entry = Entry {
-                fresh_until: None,
-                ..entry
-            };
-            return Ok(Some(Found { entry, file }));
+            found.entry.fresh_until = None;
+            return Ok(Some(found));
         }
         Ok(None)
     }
@@ -182,20 +172,31 @@ impl Shared {
 
     fn unsent_put(&self, location: Location, hash: u64) -> Option<Entry> {
         let segment = self.segments.find(location.segment)?;
-        let (head, record) = segment.record_at(location)?;
-        let entry = head.entry(&record)?;
-        if !head.is_in_file {
+        let record = segment.record_at(location)?;
+        let Found { entry, file } = whole_put(&segment, location, hash, &record)?;
+        let Some(file) = file else {
             return Some(entry);
-        }
-        let file = InFile {
-            segment,
-            hash,
-            candidate: Candidate::new(location, false),
         };
         let reader = self.open_referred(&entry, &file).ok()?;
         let value = self.whole(&OpenValue { reader, file })?;
         Some(Entry { value, ..entry })
     }
+}
+
+/// The put whose record, undamaged, lies at `location`.
+fn whole_put(
+    segment: &Arc<Segment>,
+    location: Location,
+    hash: u64,
+    (head, record): &(Head, Bytes),
+) -> Option<Found> {
+    let file = head.is_in_file.then(|| InFile {
+        segment: Arc::clone(segment),
+        hash,
+        candidate: Candidate::new(location, false),
+    });
+    let entry = head.entry(record)?;
+    Some(Found { entry, file })
 }
 
 pub(super) fn declined() -> Error {

@@ -14,7 +14,7 @@ use super::format::{SEGMENT_HEADER_BYTES, SegmentId, Until};
 use super::index::Location;
 use super::log::{Active, Log, Record};
 use super::planted::Bug;
-use super::record::{Head, Kind, Name};
+use super::record::{Head, Name};
 use super::segment::Segment;
 use super::shared::{Counters, Shared};
 use crate::store::write_back::Dirty;
@@ -26,17 +26,6 @@ const FREE_SEGMENTS: u64 = 2;
 const BYTES_PER_WRITE: u64 = 1 << 20;
 
 impl Log {
-    /// Whether there is less room than the next segment needs, or the one that is being written up to its limit.
-    pub(super) fn lacks_room(&self) -> bool {
-        let segment_bytes = u64::from(self.site.config.segment_bytes);
-        let (segments, written) = match self.active() {
-            Some((_, written)) => (0, written),
-            None => (1, self.spares.next_bytes()),
-        };
-        let more = segment_bytes.saturating_sub(written) + self.pinning_room_bytes();
-        self.bytes_with(more, segments) > self.site.config.max_bytes
-    }
-
     /// What is kept free to carry dirty records over.
     pub(super) fn pinning_room_bytes(&self) -> u64 {
         if self.is_pinning || self.site.shared.dirty.count() == 0 {
@@ -128,9 +117,7 @@ struct Pinned {
 
 impl Pinned {
     fn read(segment: &Segment, key: EntryKey, key_hash: u64, location: Location) -> Self {
-        let is_whole = |(head, record): &(Head, Bytes)| {
-            head.kind == Kind::Tombstone || head.entry(record).is_some()
-        };
+        let is_whole = |(head, record): &(Head, Bytes)| head.entry(record).is_some();
         let whole = segment.record_at(location).filter(is_whole);
         if whole.is_none() {
             segment.log_damage("a value that S3 does not have yet, and that is lost");

@@ -17,7 +17,7 @@ use super::format::SegmentId;
 use super::index::{Candidate, Location};
 use super::log::Log;
 use super::scan;
-use super::seal::{Lives, write_footer};
+use super::seal::Lives;
 use super::segment::Segment;
 use super::shared::Counters;
 
@@ -46,6 +46,8 @@ struct Read {
     contents: Contents,
     /// Where its records end.
     end: u32,
+    /// Whether any of them says something of what is dirty; `true` if that is not known.
+    may_say_of_dirty: bool,
 }
 
 /// Why a segment cannot be read.
@@ -185,6 +187,7 @@ impl Recovery {
                     newest.push(Newest {
                         segment: Arc::clone(&read.segment),
                         end: read.end,
+                        may_say_of_dirty: read.may_say_of_dirty,
                     });
                     self.read_ahead.push_back(read);
                 }
@@ -223,7 +226,7 @@ impl Recovery {
                 return damaged("it has been cut short");
             }
             if let Some(contents) = segment.footer(end) {
-                return Ok(Read::new(segment, contents, end));
+                return Ok(Read::new(segment, contents, end, true));
             }
         }
         let trusted_end = listed_end.filter(|_| !is_unverified);
@@ -237,16 +240,18 @@ impl Recovery {
             }
             _ => {}
         }
-        Ok(Read::new(segment, found.contents, found.end))
+        let says_of_dirty = found.says_of_dirty;
+        Ok(Read::new(segment, found.contents, found.end, says_of_dirty))
     }
 }
 
 impl Read {
-    fn new(segment: Segment, contents: Contents, end: u32) -> Self {
+    fn new(segment: Segment, contents: Contents, end: u32, may_say_of_dirty: bool) -> Self {
         Self {
             segment: Arc::new(segment),
             contents,
             end,
+            may_say_of_dirty,
         }
     }
 }
@@ -258,6 +263,7 @@ impl Log {
         let id = read.segment.id;
         let file_bytes = read.segment.file.bytes()?;
         let sealed = self.sealed.get_mut(&id).expect("the caller has checked");
+        sealed.lives = Some(Lives::of(&read.contents));
         if sealed.end != Some(read.end) {
             sealed.end = Some(read.end);
             let dirty = read.contents.dirty.as_ref().map_or(0, Vec::len);
@@ -267,19 +273,9 @@ impl Log {
             sealed.file_bytes = file_bytes;
             if has_room {
                 sealed.file_bytes = file_bytes.max(with_footer);
-                let durable = self.site.is_durable();
-                match write_footer(&read.segment, read.end, &read.contents, durable) {
-                    Ok(()) if read.contents.dirty.is_some() => {
-                        self.dirty_listed = self.dirty_listed.max(Some(id));
-                    }
-                    Ok(()) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "the disk store could not write a segment's footer");
-                    }
-                }
+                self.write_footer(&read.segment, read.end, &read.contents);
             }
         }
-        sealed.lives = Some(Lives::of(&read.contents));
         self.values.claim_all(id, &read.contents);
         self.publish_bytes();
         Ok(())

@@ -147,10 +147,14 @@ impl Log {
 
     /// Whether the next segment can be opened only if something is dropped.
     pub(super) fn will_need_room(&self) -> bool {
+        self.needs_room(self.rest_of_active(), self.spares.expected_bytes())
+    }
+
+    /// By how much the segment that is being written may still grow.
+    pub(super) fn rest_of_active(&self) -> u64 {
         let segment_bytes = u64::from(self.site.config.segment_bytes);
-        let written = self.active().map_or(segment_bytes, |(_, bytes)| bytes);
-        let rest = segment_bytes.saturating_sub(written);
-        self.needs_room(rest, self.spares.expected_bytes())
+        let active = self.active();
+        active.map_or(0, |(_, bytes)| segment_bytes.saturating_sub(bytes))
     }
 
     /// Drops what has to go before a segment can be opened.
@@ -165,6 +169,15 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is less room than the next segment needs or, if one is being written, that one up to its limit.
+    fn lacks_room(&self) -> bool {
+        if self.active().is_none() {
+            return self.needs_room(0, self.spares.next_bytes());
+        }
+        let more = self.rest_of_active() + self.pinning_room_bytes();
+        self.bytes_with(more, 0) > self.site.config.max_bytes
     }
 
     /// Whether one more segment, in a spare of this size, and so many bytes besides are too much.

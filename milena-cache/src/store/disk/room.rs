@@ -56,18 +56,17 @@ impl Log {
     /// Drops the oldest until the file fits, beside the segment that is being written, grown to its limit.
     /// `false` if it does not fit whatever is dropped.
     fn make_room_for_value(&mut self, file_bytes: u64) -> io::Result<bool> {
-        let segment_bytes = u64::from(self.site.config.segment_bytes);
         loop {
-            let active = self.active();
-            let to_grow = active.map_or(0, |(_, bytes)| segment_bytes.saturating_sub(bytes));
-            let needed = to_grow + file_bytes + self.pinning_room_bytes();
+            let needed = self.rest_of_active() + file_bytes + self.pinning_room_bytes();
             if self.bytes_with(needed, 0) <= self.site.config.max_bytes {
                 return Ok(true);
             }
             if self.spares.next_bytes() > 0 {
                 self.spares.leave(self.site.files.as_ref(), 0)?;
             } else if !self.drop_something()? {
-                let refers_to_values = active.is_some_and(|(id, _)| self.values.bytes_of(id) > 0);
+                let refers_to_values = self
+                    .active()
+                    .is_some_and(|(id, _)| self.values.bytes_of(id) > 0);
                 if !refers_to_values {
                     return Ok(false);
                 }

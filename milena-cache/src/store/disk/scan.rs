@@ -23,6 +23,8 @@ pub(super) struct Scan {
     pub(super) contents: Contents,
     /// Where its records end.
     pub(super) end: u32,
+    /// Whether a record is dirty, or says that others no longer are.
+    pub(super) says_of_dirty: bool,
     /// After its records comes a footer, nothing, a part of a record that the file's end cuts off or, in a
     /// file that held something before, anything but a record: what a process leaves that is killed. Else
     /// something there is damaged.
@@ -41,6 +43,7 @@ pub(super) fn records(
     let mut window = Window::new(segment, limit);
     let mut contents = Contents::new();
     let mut end = SEGMENT_HEADER_BYTES;
+    let mut says_of_dirty = false;
     let ends_as_a_crash_ends_it = loop {
         let bytes = window.at(end)?;
         let Some(head) = Head::parse(bytes, segment.place(end)) else {
@@ -58,6 +61,7 @@ pub(super) fn records(
         let Ok(next) = u32::try_from(next) else {
             break false;
         };
+        says_of_dirty |= head.is_dirty || head.kind == Kind::Marks;
         if head.kind == Kind::Marks {
             end = next;
             continue;
@@ -77,6 +81,7 @@ pub(super) fn records(
     Ok(Scan {
         contents,
         end,
+        says_of_dirty,
         ends_as_a_crash_ends_it,
     })
 }
@@ -154,11 +159,10 @@ pub(super) fn dirty(
     Ok(())
 }
 
-/// Whether the value of the record at `location` verifies, if it has one.
+/// Whether the value of the record at `location` verifies.
 fn is_whole(segment: &Segment, location: Location) -> bool {
-    segment
-        .record_at(location)
-        .is_some_and(|(head, record)| head.kind == Kind::Tombstone || head.entry(&record).is_some())
+    let record = segment.record_at(location);
+    record.is_some_and(|(head, record)| head.entry(&record).is_some())
 }
 
 /// Whether the file's end cuts off the head that `bytes`, the rest of the file, begin with.

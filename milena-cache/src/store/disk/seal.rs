@@ -61,17 +61,26 @@ impl Log {
         let with_footer = u64::from(active.end) + footer_bytes;
         active.file_bytes = active.file_bytes.max(with_footer);
         self.publish_bytes();
-        let durable = self.site.is_durable();
-        if let Some(active) = &self.active {
-            match write_footer(&active.segment, active.end, &active.contents, durable) {
-                Ok(()) => self.dirty_listed = Some(active.segment.id),
-                Err(error) => {
-                    tracing::warn!(%error, "the disk store could not write a segment's footer");
-                }
-            }
+        if let Some(active) = self.active.take() {
+            self.write_footer(&active.segment, active.end, &active.contents);
+            self.active = Some(active);
         }
         self.cut_off_unused(with_footer);
         self.end_active(false);
+    }
+
+    /// Writes the footer of a segment whose records end at `end`, with `always` to the medium, and takes note that it
+    /// says what is dirty, if it does.
+    pub(super) fn write_footer(&mut self, segment: &Segment, end: u32, contents: &Contents) {
+        match write_footer(segment, end, contents, self.site.is_durable()) {
+            Ok(()) if contents.dirty.is_some() => {
+                self.dirty_listed = self.dirty_listed.max(Some(segment.id));
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the disk store could not write a segment's footer");
+            }
+        }
     }
 
     /// A segment that is sealed early, because of the value files that go with it, does not keep all of a file
@@ -123,13 +132,7 @@ impl Log {
     }
 }
 
-/// Writes the footer of a segment whose records end at `end`; with `durable` it is on the medium then.
-pub(super) fn write_footer(
-    segment: &Segment,
-    end: u32,
-    contents: &Contents,
-    durable: bool,
-) -> io::Result<()> {
+fn write_footer(segment: &Segment, end: u32, contents: &Contents, durable: bool) -> io::Result<()> {
     let value = contents.encode();
     let head = Head::of_footer(&value);
     let mut encoded = Vec::new();
