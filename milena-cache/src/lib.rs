@@ -331,9 +331,7 @@ fn memberships(config: &Config, own: SocketAddr, metrics: &Metrics, clock: &Cloc
     for router in &config.routers {
         let joined = metrics.joined_routers.clone();
         let membership = Membership::new(router, advertised.clone(), joined, clock.clone());
-        memberships
-            .tasks
-            .spawn(membership.run(memberships.stop.clone()));
+        memberships.spawn(|stop| membership.run(stop));
     }
     memberships
 }

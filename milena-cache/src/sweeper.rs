@@ -80,14 +80,10 @@ enum Ended {
 impl Sweeper {
     /// Removes what reads have met, and sweeps if it is to.
     pub(crate) fn spawn(self, upkeep: &Background) {
-        let (tasks, stop) = (&upkeep.tasks, &upkeep.stop);
-        tasks.spawn(remove_what_reads_met(
-            self.s3.expired_keys(),
-            self.operation.clone(),
-            stop.clone(),
-        ));
+        let expired = self.s3.expired_keys();
+        upkeep.spawn(|stop| remove_what_reads_met(expired, self.operation.clone(), stop));
         if let Some(interval) = self.interval {
-            tasks.spawn(self.run(interval, stop.clone()));
+            upkeep.spawn(|stop| self.run(interval, stop));
         }
     }
 

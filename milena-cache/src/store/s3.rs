@@ -290,7 +290,7 @@ impl S3Store {
 
 /// Asks for an object that is not there.
 fn probe_request(client: &Client, config: &S3Config, limits: TimeLimits) -> ProbeRequest {
-    let name = format!("{}{PROBE_NAME}", config.prefix);
+    let name = config.own_object(PROBE_NAME);
     let request = client.get_object().bucket(&config.bucket).key(name);
     Box::new(move || {
         let request = request.clone();

@@ -40,6 +40,13 @@ pub struct S3Config {
     pub credentials: S3Credentials,
 }
 
+impl S3Config {
+    /// The name of an object of ours that is no entry's.
+    pub(super) fn own_object(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
 /// Who we are to S3.
 #[derive(Clone, PartialEq, Eq)]
 pub enum S3Credentials {

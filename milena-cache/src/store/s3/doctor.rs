@@ -87,7 +87,7 @@ struct Doctor {
 /// Examines the S3 of `config`, in about a dozen requests; one takes half of its timeout at most.
 pub async fn examine(config: S3Config, clock: Clock) -> Vec<Finding> {
     let dates = Dates::new(clock.clone());
-    let name = format!("{}{DOCTOR_NAME}{:016x}", config.prefix, clock.random_u64());
+    let name = config.own_object(&format!("{DOCTOR_NAME}{:016x}", clock.random_u64()));
     let store = S3Store::new(config, clock).await;
     let listening = store.client.config().to_builder();
     let mut doctor = Doctor {

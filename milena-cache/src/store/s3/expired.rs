@@ -77,7 +77,7 @@ impl S3Store {
     /// When S3 does not say.
     pub async fn minds_conditions(&self, deadline: Deadline) -> Result<bool> {
         let ask = || async {
-            let name = format!("{}{PROBE_NAME}", self.config.prefix);
+            let name = self.config.own_object(PROBE_NAME);
             let of_nothing = Version::new(Bytes::from_static(NO_VERSION));
             let answer = self.delete_if(&name, &of_nothing, deadline).await?;
             Ok(answer == Conditional::Refused)

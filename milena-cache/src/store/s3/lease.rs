@@ -104,7 +104,7 @@ impl S3Store {
     }
 
     fn lease_name(&self) -> String {
-        format!("{}{LEASE_NAME}", self.config.prefix)
+        self.config.own_object(LEASE_NAME)
     }
 }
 
