@@ -1,7 +1,6 @@
 //! Write-back: what is acknowledged before the durable tier has it, what gets see meanwhile, and how it gets there.
 
-use std::path::Path;
-
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -17,66 +16,61 @@ struct Node {
     clock: Clock,
     stop: CancellationToken,
     tasks: TaskTracker,
+    folder: TempDir,
 }
 
 const MIB: u64 = 1 << 20;
 
 const STALE_LIFE: Duration = Duration::from_secs(30);
 
-fn config(path: &Path) -> DiskConfig {
-    let config = DiskConfig::new(path.to_owned(), 64 * MIB, DiskSync::Os, "boot".to_owned());
-    DiskConfig {
-        free_bytes_min: 0,
-        ..config
-    }
-}
-
-async fn node(config: DiskConfig, mode: WriteMode) -> Node {
-    let clock = Clock::manual(UnixMillis(1_700_000_000_000));
-    let room = MemoryConfig {
-        entries_max: 100,
-        bytes_max: MIB,
-    };
-    let memory = Arc::new(MemoryStore::new(room, clock.clone()));
-    let disk = DiskStore::open(config, clock.clone()).await.expect("opens");
-    let durable = Arc::new(Durable::default());
-    let metrics = Arc::new(Metrics::new());
-    let operation = Operation::new(
-        vec![
-            Tier::new("memory", memory.clone(), &metrics),
-            Tier::new("disk", disk.clone(), &metrics),
-        ],
-        Some(WriteBack {
-            store: disk.clone(),
-            mode,
-        }),
-        Tier::new("durable", durable.clone(), &metrics),
-        Limits {
-            lives: Lives::of_copies(COPY_LIFE),
-            stale_life: STALE_LIFE,
-            miss_life: Duration::ZERO,
-            durable_timeout: Duration::from_secs(10),
-        },
-        clock.clone(),
-        metrics,
-        Handle::current(),
-    );
-    Node {
-        operation,
-        disk,
-        memory,
-        durable,
-        clock,
-        stop: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-    }
-}
-
-async fn write_back_node(folder: &tempfile::TempDir) -> Node {
-    node(config(folder.path()), WriteMode::WriteBack).await
-}
-
 impl Node {
+    async fn new(mode: WriteMode, change: impl FnOnce(&mut DiskConfig)) -> Self {
+        let clock = Clock::manual(UnixMillis(1_700_000_000_000));
+        let room = MemoryConfig {
+            entries_max: 100,
+            bytes_max: MIB,
+        };
+        let memory = Arc::new(MemoryStore::new(room, clock.clone()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let mut config = DiskConfig::new(path, 64 * MIB, DiskSync::Os, "boot".to_owned());
+        config.free_bytes_min = 0;
+        change(&mut config);
+        let disk = DiskStore::open(config, clock.clone()).await.expect("opens");
+        let durable = Arc::new(Durable::default());
+        let metrics = Arc::new(Metrics::new());
+        let operation = Operation::new(
+            vec![
+                Tier::new("memory", memory.clone(), &metrics),
+                Tier::new("disk", disk.clone(), &metrics),
+            ],
+            Some(WriteBack {
+                store: disk.clone(),
+                mode,
+            }),
+            Tier::new("durable", durable.clone(), &metrics),
+            Limits {
+                lives: Lives::of_copies(COPY_LIFE),
+                stale_life: STALE_LIFE,
+                miss_life: Duration::ZERO,
+                durable_timeout: Duration::from_secs(10),
+            },
+            clock.clone(),
+            metrics,
+            Handle::current(),
+        );
+        Self {
+            operation,
+            disk,
+            memory,
+            durable,
+            clock,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            folder,
+        }
+    }
+
     fn upload(&self) {
         let (operation, stop) = (self.operation.clone(), self.stop.clone());
         self.tasks
@@ -128,8 +122,7 @@ impl Node {
 
 #[tokio::test]
 async fn a_put_is_acknowledged_by_the_disk_and_uploaded_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.put("v", Ack::Default).await.unwrap();
     assert_eq!(node.durable_value(), None);
     node.forget_memory().await;
@@ -143,8 +136,7 @@ async fn a_put_is_acknowledged_by_the_disk_and_uploaded_later() {
 
 #[tokio::test]
 async fn a_delete_hides_what_the_durable_tier_still_has() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     assert_eq!(node.get().await, value("old"));
     node.delete().await;
@@ -160,8 +152,7 @@ async fn a_delete_hides_what_the_durable_tier_still_has() {
 
 #[tokio::test]
 async fn what_is_dirty_is_served_past_its_copys_time_and_never_the_older_value() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     node.put("new", Ack::Default).await.unwrap();
     node.clock.advance(COPY_LIFE + STALE_LIFE / 2);
@@ -180,8 +171,7 @@ async fn what_is_dirty_is_served_past_its_copys_time_and_never_the_older_value()
 
 #[tokio::test]
 async fn an_entry_that_has_expired_before_it_was_uploaded_is_a_miss() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     let options = PutOptions {
         life: Some(Duration::from_secs(5)),
@@ -197,8 +187,7 @@ async fn an_entry_that_has_expired_before_it_was_uploaded_is_a_miss() {
 #[tokio::test]
 async fn each_put_gets_the_durability_that_it_asks_for_in_both_modes() {
     for mode in [WriteMode::WriteBack, WriteMode::WriteThrough] {
-        let folder = tempfile::tempdir().unwrap();
-        let node = node(config(folder.path()), mode).await;
+        let node = Node::new(mode, |_| ()).await;
         node.upload();
         node.durable.before_put.close();
         node.put("disk", Ack::Disk).await.unwrap();
@@ -214,8 +203,7 @@ async fn each_put_gets_the_durability_that_it_asks_for_in_both_modes() {
 
 #[tokio::test]
 async fn a_write_through_comes_after_the_upload_of_what_was_dirty() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = node(config(folder.path()), WriteMode::WriteThrough).await;
+    let node = Node::new(WriteMode::WriteThrough, |_| ()).await;
     node.durable.before_put.close();
     node.put("first", Ack::Disk).await.unwrap();
     node.upload();
@@ -233,8 +221,7 @@ async fn a_write_through_comes_after_the_upload_of_what_was_dirty() {
 
 #[tokio::test]
 async fn who_waits_for_s3_is_told_when_it_does_not_come_and_the_write_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.put("v", Ack::Default).await.unwrap();
     let options = PutOptions {
         ack: Ack::S3,
@@ -256,8 +243,7 @@ async fn who_waits_for_s3_is_told_when_it_does_not_come_and_the_write_goes_on() 
 
 #[tokio::test]
 async fn an_upload_that_fails_is_tried_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     *node.durable.outcome_unknown.lock() = true;
     node.put("v", Ack::Default).await.unwrap();
     node.upload();
@@ -273,8 +259,7 @@ async fn an_upload_that_fails_is_tried_again() {
 
 #[tokio::test]
 async fn what_is_written_during_an_upload_is_uploaded_after_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.after_put.close();
     node.put("first", Ack::Default).await.unwrap();
     node.upload();
@@ -289,8 +274,7 @@ async fn what_is_written_during_an_upload_is_uploaded_after_it() {
 
 #[tokio::test]
 async fn a_fill_that_began_before_a_dirty_write_does_not_bring_back_what_it_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     node.durable.after_read.close();
     let operation = node.operation.clone();
@@ -307,12 +291,7 @@ async fn a_fill_that_began_before_a_dirty_write_does_not_bring_back_what_it_read
 
 #[tokio::test]
 async fn at_the_limit_a_write_is_refused_and_nothing_has_changed() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = DiskConfig {
-        dirty_bytes_max: 100,
-        ..config(folder.path())
-    };
-    let node = node(small, WriteMode::WriteBack).await;
+    let node = Node::new(WriteMode::WriteBack, |disk| disk.dirty_bytes_max = 100).await;
     node.put("v", Ack::Default).await.unwrap();
     let hasty = node.clock.deadline_in(Duration::from_millis(50));
     let options = PutOptions::default();
@@ -327,12 +306,7 @@ async fn at_the_limit_a_write_is_refused_and_nothing_has_changed() {
 
 #[tokio::test]
 async fn when_the_disk_takes_nothing_dirty_writes_go_through() {
-    let folder = tempfile::tempdir().unwrap();
-    let full = DiskConfig {
-        free_bytes_min: u64::MAX,
-        ..config(folder.path())
-    };
-    let node = node(full, WriteMode::WriteBack).await;
+    let node = Node::new(WriteMode::WriteBack, |disk| disk.free_bytes_min = u64::MAX).await;
     node.put("v", Ack::Default).await.unwrap();
     assert_eq!(node.durable_value(), value("v"));
     assert_eq!(node.get().await, value("v"));
@@ -343,12 +317,11 @@ async fn when_the_disk_takes_nothing_dirty_writes_go_through() {
 
 #[tokio::test]
 async fn a_damaged_dirty_value_is_an_error_and_its_older_value_is_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     node.put("recognisable", Ack::Default).await.unwrap();
     node.forget_memory().await;
-    for file in std::fs::read_dir(folder.path()).unwrap() {
+    for file in std::fs::read_dir(node.folder.path()).unwrap() {
         let path = file.unwrap().path();
         let mut bytes = std::fs::read(&path).unwrap();
         if let Some(at) = bytes.windows(12).position(|it| it == b"recognisable") {
@@ -367,8 +340,7 @@ async fn a_damaged_dirty_value_is_an_error_and_its_older_value_is_deleted() {
 
 #[tokio::test]
 async fn what_has_expired_in_the_durable_tier_is_not_removed_while_its_key_is_dirty() {
-    let folder = tempfile::tempdir().unwrap();
-    let node = write_back_node(&folder).await;
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
     node.durable.values.lock().insert(key(), Bytes::from("old"));
     *node.durable.expired.lock() = Some(Bytes::from("old"));
     node.put("v", Ack::Default).await.unwrap();

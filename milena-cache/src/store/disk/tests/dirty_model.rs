@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::super::planted::Bug;
 use super::super::{DiskStore, DiskSync};
-use super::fixture::{Fixture, entry};
+use super::fixture::{Fixture, block_on, entry};
+use super::model::{CASES_USUAL, ROOMY_BYTES, roomy};
 use crate::store::Store;
 use crate::store::write_back::{UnsentWrite, WriteBackStore};
 
@@ -308,11 +309,7 @@ fn name(number: u8) -> milena_cluster::key::EntryKey {
 
 /// Makes these steps, checks after each, and uploads the rest.
 pub(super) fn run(fixture: Fixture, steps: &[Step]) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let mut run = Run {
             store: Some(fixture.open().await),
             fixture,
@@ -330,24 +327,13 @@ pub(super) fn run(fixture: Fixture, steps: &[Step]) {
 
 /// A store of at least eight segments, of which a quarter may be dirty.
 pub(super) fn fixture(is_always: bool, max_bytes: u64, planted: Option<Bug>) -> Fixture {
-    let sync = if is_always {
-        DiskSync::Always
-    } else {
-        DiskSync::Os
-    };
-    let mut fixture = Fixture::new()
-        .with_sync(sync)
+    let mut fixture = roomy(is_always)
         .with_max_bytes(max_bytes)
         .with_value_files();
     fixture.config.dirty_bytes_max = max_bytes / 4;
     fixture.planted = planted;
     fixture
 }
-
-/// So much that nothing is dropped for space.
-pub(super) const ROOMY_BYTES: u64 = 1 << 20;
-
-const CASES_USUAL: u32 = 200;
 
 proptest! {
     #![proptest_config(ProptestConfig {

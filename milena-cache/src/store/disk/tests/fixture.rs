@@ -181,6 +181,12 @@ impl DiskStore {
     }
 }
 
+/// Runs what a property test says of one case.
+pub(super) fn block_on<F: Future>(case: F) -> F::Output {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(case)
+}
+
 /// A whole round of upkeep of a log that has no writer.
 pub(super) fn reclaim(log: &mut Log) {
     log.carry_budget_bytes = u64::MAX;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::super::value_file::Shape;
 use super::super::{DiskStore, DiskSync};
-use super::fixture::{Fixture, entry};
+use super::fixture::{Fixture, block_on, entry};
 use crate::store::{Entry, Store, Version};
 
 const KEYS: u8 = 10;
@@ -353,7 +353,7 @@ impl Run {
 }
 
 /// So much that no test run fills it.
-const ROOMY_BYTES: u64 = 1 << 20;
+pub(super) const ROOMY_BYTES: u64 = 1 << 20;
 
 /// A value's number and its length: easier to read than the value.
 fn shown(value: &str) -> (String, usize) {
@@ -371,11 +371,7 @@ fn name(key: u8) -> String {
 
 /// Makes these steps, and checks after each.
 pub(super) fn run(fixture: Fixture, steps: &[Step]) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let mut run = Run::new(fixture).await;
         for step in steps {
             run.make(step).await;
@@ -408,7 +404,7 @@ fn colliding_hash(key: &EntryKey) -> u64 {
 }
 
 /// Sequences of each test of a usual run; `MILENA_MODEL_CASES` asks for more.
-const CASES_USUAL: u32 = 200;
+pub(super) const CASES_USUAL: u32 = 200;
 
 proptest! {
     #![proptest_config(ProptestConfig {

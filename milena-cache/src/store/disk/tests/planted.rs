@@ -74,7 +74,7 @@ fn with_flips(bug: Option<Bug>) -> bool {
 
 fn dirty_out_of_order(bug: Option<Bug>) -> bool {
     fails_by(dirty_model::out_of_order_step().boxed(), |steps| {
-        let fixture = dirty_model::fixture(false, dirty_model::ROOMY_BYTES, bug);
+        let fixture = dirty_model::fixture(false, model::ROOMY_BYTES, bug);
         dirty_model::run(fixture, steps);
     })
 }
