@@ -72,6 +72,16 @@ impl Log {
         Ok(())
     }
 
+    /// What the active segment takes of up to so many records without references, its footer included; `None` if it
+    /// is full.
+    pub(super) fn room_for_records(&self, records: usize) -> Option<u64> {
+        let active = self.active.as_ref()?;
+        let dirty = self.site.shared.dirty.count() + records;
+        let footer_bytes = active.contents.footer_bytes(records, 0, dirty);
+        let taken = u64::from(active.end) + footer_bytes;
+        u64::from(self.site.config.segment_bytes).checked_sub(taken)
+    }
+
     /// How many of `records` the active segment takes, its footer included.
     pub(super) fn fitting(&self, records: &[Record<'_>]) -> usize {
         let Some(active) = &self.active else { return 0 };

@@ -1,10 +1,11 @@
 //! A batch: what queued while the last one was written goes out at once, and is answered.
 //!
-//! On the writer thread. Invariant: a key comes once in a batch, so that each write finds in the index what it
+//! On the writer's thread, or on a caller's. Invariant: a key comes once in a batch, so that each write finds in the index what it
 //! supersedes.
 
 use std::collections::HashSet;
 
+use super::caller::Allowance;
 use super::dirty_recovery::encode_marks;
 use super::files::is_lack_of_descriptors;
 use super::log::Record;
@@ -18,6 +19,14 @@ const WRITES_PER_BATCH_MAX: usize = 512;
 
 /// Bytes of writes that go out at once, at most, but for the last of them.
 const BYTES_PER_BATCH_MAX: usize = 8 << 20;
+
+/// Who writes a batch, and so what may be in it.
+pub(super) enum By {
+    /// The writer's thread: anything, and it may wait a moment for more.
+    Thread,
+    /// A caller, who may still add so much.
+    Caller(Allowance),
+}
 
 #[derive(Default)]
 struct Batch {
@@ -52,15 +61,21 @@ impl Batch {
 
 impl Writer {
     /// Collects what has queued behind `first`, writes it, and answers.
-    pub(super) fn write_batch(&mut self, first: Command) {
+    pub(super) fn write_batch(&mut self, first: Command, mut by: By) {
         let mut batch = Batch::default();
         let mut next = Some(first);
         while let Some(command) = next {
-            self.next = batch.take(command);
-            if self.next.is_some() || batch.is_full() {
+            if let Some(other) = batch.take(command) {
+                self.queue.put_back(other);
                 break;
             }
-            next = self.commands.try_recv().ok();
+            if batch.is_full() {
+                break;
+            }
+            next = self.next_of_batch(&batch, &mut by);
+        }
+        if matches!(by, By::Thread) {
+            self.returning.expect(batch.writes.len());
         }
         self.refuse_dirty(&mut batch);
         let mut refused = None;
@@ -88,6 +103,21 @@ impl Writer {
         };
         self.answer_writes(batch.writes, &result);
         self.answer_uploaded(batch.uploaded, &result);
+    }
+
+    fn next_of_batch(&mut self, batch: &Batch, by: &mut By) -> Option<Command> {
+        let By::Caller(allowance) = by else {
+            return self.returning.next(&self.queue, batch.writes.len());
+        };
+        let State::On { log, .. } = &self.state else {
+            return None;
+        };
+        let command = self.queue.pop()?;
+        if allowance.admits(log, &command) {
+            return Some(command);
+        }
+        self.queue.put_back(command);
+        None
     }
 
     /// What is dirty is kept or refused; other puts may be declined.

@@ -191,13 +191,12 @@ impl DiskStore {
         };
         let file_bytes = shape.file_bytes();
         let room = self.value_room.acquire(file_bytes).await?;
-        let commands = self.commands.as_ref().expect("only `drop` takes it");
-        let commands = commands.downgrade();
+        let queue = Arc::downgrade(&self.queue);
         let reserve = |done| {
             Command::Reserve(Asked {
                 file_bytes,
                 room,
-                commands,
+                queue,
                 done,
             })
         };

@@ -16,6 +16,7 @@
 
 mod append;
 mod batch;
+mod caller;
 mod carry;
 mod closer;
 mod config;
@@ -41,11 +42,13 @@ mod open;
 mod pinned;
 mod plan;
 mod planted;
+mod queue;
 mod reclaim;
 mod record;
 mod recover;
 mod reservation;
 mod retention;
+mod returning;
 mod room;
 mod scan;
 mod seal;
@@ -66,13 +69,13 @@ mod writer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use async_trait::async_trait;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,6 +93,7 @@ use lock::Lock;
 use log::Site;
 use plan::Write;
 use planted::Planted;
+use queue::Queue;
 use shared::Shared;
 use value_room::ValueRoom;
 use writer::{Command, Queued, Writer};
@@ -129,15 +133,17 @@ pub struct DiskStore {
     shared: Arc<Shared>,
     clock: Clock,
     key_hash: fn(&EntryKey) -> u64,
-    /// `None` once the store is being dropped.
-    commands: Option<mpsc::UnboundedSender<Command>>,
+    queue: Arc<Queue>,
+    /// `None` once it has ended.
+    writer: Arc<Mutex<Option<Writer>>>,
     /// What bounds the queue.
     room: Arc<Semaphore>,
     dirty_room: DirtyRoom,
     /// What bounds the large values on their way.
     value_room: ValueRoom,
     config: Arc<DiskConfig>,
-    writer: Option<thread::JoinHandle<()>>,
+    /// `None` once the store is being dropped.
+    thread: Option<thread::JoinHandle<()>>,
     maintenance: TaskTracker,
     stop: CancellationToken,
 }
@@ -197,8 +203,7 @@ impl DiskStore {
 
     /// Starts the upkeep of a store whose writer runs.
     fn start(parts: Parts) -> Arc<Self> {
-        // Weak: the writer ends when the store is dropped.
-        let commands = parts.commands.downgrade();
+        let queue = Arc::clone(&parts.queue);
         let maintenance_every = parts.config.maintenance_every;
         let store = Self {
             clock: parts.clock,
@@ -208,19 +213,16 @@ impl DiskStore {
             value_room: ValueRoom::new(parts.config.value_file_bytes_max()),
             shared: parts.shared,
             config: parts.config,
-            writer: Some(parts.writer),
+            thread: Some(parts.thread),
+            writer: parts.writer,
+            queue: parts.queue,
             maintenance: TaskTracker::new(),
             stop: CancellationToken::new(),
-            commands: Some(parts.commands),
         };
         let stop = store.stop.clone();
         store.maintenance.spawn(async move {
             let upkeep = async {
-                while let Some(commands) = commands.upgrade() {
-                    let done = ask(&commands, Command::Maintain);
-                    drop(commands);
-                    // An error: the writer has ended, and so does this, at the next turn.
-                    let _ = done.await;
+                while ask(&queue, Command::Maintain).await.is_ok() {
                     tokio::time::sleep(maintenance_every).await;
                 }
             };
@@ -239,8 +241,14 @@ impl DiskStore {
         let room = Arc::clone(&self.room).acquire_many_owned(bytes);
         let room = timeout_at(deadline.instant(), room).await;
         let room = room.map_err(|_| too_late("write"))?.map_err(|_| ended())?;
-        let queued = |done| Command::Write(Box::new(Queued { write, done, room }));
-        let written = self.ask(queued);
+        let (done, written) = oneshot::channel();
+        let queued = Command::Write(Box::new(Queued { write, done, room }));
+        if self.config.sync == DiskSync::Os && caller::may_write() {
+            self.queue.push(queued);
+            caller::work(&self.writer, &self.queue, || written.is_empty()).await;
+        } else {
+            self.queue.ask(queued);
+        }
         let written = if is_dirty {
             written.await
         } else {
@@ -252,18 +260,16 @@ impl DiskStore {
 
     /// Sends the writer a command; the answer is an error if there is no writer any more.
     fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
-        let commands = self.commands.as_ref();
-        ask(commands.expect("only `drop` takes it"), command)
+        ask(&self.queue, command)
     }
 }
 
 fn ask<T>(
-    commands: &mpsc::UnboundedSender<Command>,
+    queue: &Queue,
     command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> oneshot::Receiver<T> {
     let (done, answer) = oneshot::channel();
-    // If it cannot be sent it is dropped, and `done` with it: the receiver learns of it.
-    let _ = commands.send(command(done));
+    queue.ask(command(done));
     answer
 }
 
@@ -325,9 +331,9 @@ impl Store for DiskStore {
 impl Drop for DiskStore {
     fn drop(&mut self) {
         self.stop.cancel();
-        self.commands = None;
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
+        self.queue.leave();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
         {
             tracing::error!("the disk store's writer has panicked");
         }
@@ -339,8 +345,9 @@ struct Parts {
     shared: Arc<Shared>,
     clock: Clock,
     key_hash: fn(&EntryKey) -> u64,
-    commands: mpsc::UnboundedSender<Command>,
-    writer: thread::JoinHandle<()>,
+    queue: Arc<Queue>,
+    writer: Arc<Mutex<Option<Writer>>>,
+    thread: thread::JoinHandle<()>,
     config: Arc<DiskConfig>,
 }
 
@@ -352,10 +359,13 @@ impl Parts {
         let (shared, clock, key_hash) =
             (Arc::clone(&site.shared), site.clock.clone(), site.key_hash);
         let (log, recovery) = open::open(site).map_err(|e| in_path(&config, e))?;
-        let (commands, queue) = mpsc::unbounded_channel();
-        let writer = thread::Builder::new().name("disk-writer".to_owned());
-        let writer = writer.spawn(move || {
-            let closed = Writer::new(log, recovery, queue).run();
+        let queue = Arc::<Queue>::default();
+        let writer = Writer::new(log, recovery, Arc::clone(&queue));
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        let (of_thread, queued) = (Arc::clone(&writer), Arc::clone(&queue));
+        let thread = thread::Builder::new().name("disk-writer".to_owned());
+        let thread = thread.spawn(move || {
+            let closed = writer::run(&of_thread, &queued);
             // Before the answer: whoever has it may open the store again.
             drop(lock);
             if let Some(closed) = closed {
@@ -366,8 +376,9 @@ impl Parts {
             shared,
             clock,
             key_hash,
-            commands,
-            writer: writer.map_err(|e| in_path(&config, e))?,
+            queue,
+            writer,
+            thread: thread.map_err(|e| in_path(&config, e))?,
             config,
         })
     }

@@ -82,6 +82,12 @@ impl Write {
         let value = self.put.as_ref().map_or(0, |(_, entry)| entry.value.len());
         size_of::<Self>() + self.key.as_bytes().len() + value
     }
+
+    /// The length of the record that it would make.
+    pub(super) fn record_bytes(&self) -> u64 {
+        let put = self.put.as_ref().map(|(head, _)| head.record_bytes());
+        put.unwrap_or_else(|| Head::of_tombstone(&self.key).record_bytes())
+    }
 }
 
 /// What the log holds of a key before a write.

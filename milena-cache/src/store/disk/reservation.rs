@@ -4,11 +4,12 @@
 //! gets its name once its log is over, so that whoever removes a log's files misses none.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::files::{DataFile, Files, is_lack_of_descriptors};
+use super::queue::Queue;
 use super::value_file::{self, Owner};
 use super::writer::{Command, State, Writer};
 
@@ -34,8 +35,8 @@ pub(super) struct Asked {
     pub(super) file_bytes: u64,
     /// The share of all that may be written at once.
     pub(super) room: OwnedSemaphorePermit,
-    /// Where the reservation goes when it is dropped. Weak: the writer ends when the store is dropped.
-    pub(super) commands: mpsc::WeakUnboundedSender<Command>,
+    /// Where the reservation goes when it is dropped. Weak: it may be in the queue itself.
+    pub(super) queue: Weak<Queue>,
     pub(super) done: oneshot::Sender<Option<Reservation>>,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Reservation {
     pub(super) file: Arc<dyn DataFile>,
     pub(super) is_durable: bool,
     pub(super) room: Option<OwnedSemaphorePermit>,
-    pub(super) commands: mpsc::WeakUnboundedSender<Command>,
+    pub(super) queue: Weak<Queue>,
 }
 
 impl Reservation {
@@ -92,9 +93,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(commands) = self.commands.upgrade() {
+        if let Some(queue) = self.queue.upgrade() {
             // If the writer has ended, the next opening removes the file.
-            let _ = commands.send(Command::GiveBack(GivenBack {
+            queue.ask(Command::GiveBack(GivenBack {
                 era: Arc::clone(&self.era),
                 number: self.owner.number,
                 room: self.room.take(),
@@ -131,7 +132,7 @@ impl Writer {
             file,
             is_durable: self.site.is_durable(),
             room: Some(asked.room),
-            commands: asked.commands,
+            queue: asked.queue,
         });
         let _ = asked.done.send(reservation);
     }

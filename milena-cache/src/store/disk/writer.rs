@@ -1,22 +1,26 @@
-//! The writer thread: the one owner of the log. Takes what has queued, writes it at once, and answers.
+//! The writer: the one owner of the log. Takes what has queued, writes it at once, and answers.
+//!
+//! It has a thread, and is lent to whoever may write himself (`caller.rs`).
 //!
 //! Also the place where the store switches itself off when the disk fails, and on again. While it is
 //! off nothing older than what it declines is left, or else it says so in its answers.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use milena_cluster::key::EntryKey;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::batch::By;
 use super::files::is_lack_of_descriptors;
 use super::log::{Log, Site};
 use super::open;
 use super::plan::Write;
+use super::queue::Queue;
 use super::reclaim::Round;
 use super::recover::Recovery;
 use super::reservation::{Asked, GivenBack};
+use super::returning::Returning;
 use crate::error::{Cause, Error, Result};
 use crate::store::write_back::WriteId;
 
@@ -67,13 +71,54 @@ impl Closed {
     }
 }
 
+enum Turn {
+    MoreToDo,
+    Done,
+    Closed(Closed),
+    /// Everybody who could ask for something is gone.
+    Left,
+}
+
+/// Works until it is told to close, or everybody who could ask for something is gone. The writer is gone then.
+pub(super) fn run(shared: &Mutex<Option<Writer>>, queue: &Queue) -> Option<Closed> {
+    let ended = EndsQueue(queue);
+    let closed = loop {
+        let turn = match shared.lock() {
+            Ok(mut writer) => writer.as_mut().map_or(Turn::Left, Writer::take_turn),
+            Err(_panicked) => Turn::Left,
+        };
+        match turn {
+            Turn::MoreToDo => {}
+            Turn::Done => {
+                queue.wait();
+            }
+            Turn::Closed(closed) => break Some(closed),
+            Turn::Left => break None,
+        }
+    };
+    let mut writer = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = writer.take();
+    drop(writer);
+    drop(last);
+    drop(ended);
+    closed
+}
+
+/// Also if the thread panics: nobody is to wait for a writer that is gone.
+struct EndsQueue<'a>(&'a Queue);
+
+impl Drop for EndsQueue<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// See the file's head.
 pub(super) struct Writer {
     pub(super) site: Site,
     pub(super) state: State,
-    pub(super) commands: UnboundedReceiver<Command>,
-    /// Taken out of the queue, but not for the batch that was being collected.
-    pub(super) next: Option<Command>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) returning: Returning,
     /// A value file that nothing needs could not be removed, and upkeep is to try again.
     removals_fail: bool,
 }
@@ -93,7 +138,7 @@ pub(super) enum State {
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, recovery: Recovery, commands: UnboundedReceiver<Command>) -> Self {
+    pub(super) fn new(log: Log, recovery: Recovery, queue: Arc<Queue>) -> Self {
         log.site.observer.unread(recovery.unread());
         Self {
             site: log.site.clone(),
@@ -102,49 +147,38 @@ impl Writer {
                 recovery: Some(recovery),
                 upkeep: None,
             },
-            commands,
-            next: None,
+            queue,
+            returning: Returning::default(),
             removals_fail: false,
         }
     }
 
-    /// Works until it is told to close, or everybody who could ask for something is gone.
-    pub(super) fn run(mut self) -> Option<Closed> {
-        while let Ok(command) = self.next_command() {
-            match command {
-                Some(first @ (Command::Write(_) | Command::Uploaded(_))) => self.write_batch(first),
-                Some(Command::Reserve(asked)) => self.reserve(asked),
-                Some(Command::GiveBack(given)) => self.take_back(given),
-                Some(Command::Maintain(done)) => self.maintain(done),
-                Some(Command::Close(done)) => {
-                    let result = self.close();
-                    return Some(Closed { done, result });
-                }
-                None => {}
+    /// Does the next command, if there is one, and a little of what goes on in the background.
+    fn take_turn(&mut self) -> Turn {
+        match self.returning.next(&self.queue, 0) {
+            Some(first @ (Command::Write(_) | Command::Uploaded(_))) => {
+                self.write_batch(first, By::Thread);
             }
-            // Also between two writes, so that neither waits for the other's end.
-            self.work_a_little();
+            Some(Command::Reserve(asked)) => self.reserve(asked),
+            Some(Command::GiveBack(given)) => self.take_back(given),
+            Some(Command::Maintain(done)) => self.maintain(done),
+            Some(Command::Close(done)) => {
+                let result = self.close();
+                return Turn::Closed(Closed { done, result });
+            }
+            None if self.queue.is_left() => return Turn::Left,
+            None => {}
         }
-        None
-    }
-
-    /// The next command; `None` if there is none at the moment and there is work in the background.
-    fn next_command(&mut self) -> std::result::Result<Option<Command>, TryRecvError> {
-        if let Some(command) = self.next.take() {
-            return Ok(Some(command));
-        }
-        if !self.has_background_work() {
-            let command = self.commands.blocking_recv();
-            return command.map(Some).ok_or(TryRecvError::Disconnected);
-        }
-        match self.commands.try_recv() {
-            Ok(command) => Ok(Some(command)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(TryRecvError::Disconnected),
+        // Also between two writes, so that neither waits for the other's end.
+        self.work_a_little();
+        if self.has_background_work() {
+            Turn::MoreToDo
+        } else {
+            Turn::Done
         }
     }
 
-    fn has_background_work(&self) -> bool {
+    pub(super) fn has_background_work(&self) -> bool {
         match &self.state {
             State::On {
                 log,

@@ -309,7 +309,7 @@ fn name(number: u8) -> milena_cluster::key::EntryKey {
 
 /// Makes these steps, checks after each, and uploads the rest.
 pub(super) fn run(fixture: Fixture, steps: &[Step]) {
-    block_on(async {
+    block_on(fixture.callers_write, async {
         let mut run = Run {
             store: Some(fixture.open().await),
             fixture,
@@ -345,10 +345,12 @@ proptest! {
     #[test]
     fn what_the_durable_tier_does_not_have_is_kept(
         is_always in any::<bool>(),
+        callers_write in any::<bool>(),
         max_bytes in 32_768_u64..70_000,
         steps in prop::collection::vec(step(), 1..150),
     ) {
-        run(fixture(is_always, max_bytes, None), &steps);
+        let fixture = Fixture { callers_write, ..fixture(is_always, max_bytes, None) };
+        run(fixture, &steps);
     }
 
     #[test]

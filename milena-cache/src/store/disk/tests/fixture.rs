@@ -8,6 +8,7 @@ use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 
+use super::super::caller::may_write;
 use super::super::files::Files;
 use super::super::log::{Log, Site};
 use super::super::planted::{Bug, Planted};
@@ -28,6 +29,8 @@ pub(super) struct Fixture {
     pub(super) key_hash: fn(&EntryKey) -> u64,
     pub(super) planted: Option<Bug>,
     pub(super) observer: Arc<dyn Observer>,
+    /// On a runtime where whoever puts may write himself.
+    pub(super) callers_write: bool,
 }
 
 impl Fixture {
@@ -48,6 +51,7 @@ impl Fixture {
             key_hash: EntryKey::hash64,
             planted: None,
             observer: Arc::new(()),
+            callers_write: false,
         }
     }
 
@@ -181,10 +185,18 @@ impl DiskStore {
     }
 }
 
-/// Runs what a property test says of one case.
-pub(super) fn block_on<F: Future>(case: F) -> F::Output {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(case)
+/// Runs what a property test says of one case; whether whoever puts may write himself.
+pub(super) fn block_on<F: Future>(callers_write: bool, case: F) -> F::Output {
+    let mut runtime = if callers_write {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(may_write(), callers_write);
+        case.await
+    })
 }
 
 /// A whole round of upkeep of a log that has no writer.

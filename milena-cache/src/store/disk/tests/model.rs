@@ -371,7 +371,7 @@ fn name(key: u8) -> String {
 
 /// Makes these steps, and checks after each.
 pub(super) fn run(fixture: Fixture, steps: &[Step]) {
-    block_on(async {
+    block_on(fixture.callers_write, async {
         let mut run = Run::new(fixture).await;
         for step in steps {
             run.make(step).await;
@@ -416,29 +416,34 @@ proptest! {
     #[test]
     fn no_older_value_and_no_loss_with_room_to_spare(
         is_always in any::<bool>(),
+        callers_write in any::<bool>(),
         has_files in any::<bool>(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        run(with_files(roomy(is_always), has_files), &steps);
+        let fixture = Fixture { callers_write, ..roomy(is_always) };
+        run(with_files(fixture, has_files), &steps);
     }
 
     #[test]
     fn no_older_value_under_pressure_for_space(
         is_always in any::<bool>(),
+        callers_write in any::<bool>(),
         has_files in any::<bool>(),
         max_bytes in 17_408_u64..60_000,
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let fixture = roomy(is_always).with_max_bytes(max_bytes);
+        let fixture = Fixture { callers_write, ..roomy(is_always).with_max_bytes(max_bytes) };
         run(with_files(fixture, has_files), &steps);
     }
 
     #[test]
     fn no_older_value_and_no_loss_when_segments_are_dropped_out_of_order(
+        callers_write in any::<bool>(),
         has_files in any::<bool>(),
         steps in prop::collection::vec(out_of_order_step(), 20..120),
     ) {
-        run(with_files(roomy(false), has_files), &steps);
+        let fixture = Fixture { callers_write, ..roomy(false) };
+        run(with_files(fixture, has_files), &steps);
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! Writing on the caller's thread: whoever puts writes himself, with all that has queued, if the log is idle. What
+//! costs most about a short write is otherwise to wake the writer's thread, and to be woken by it.
+//!
+//! Only what goes into the page cache without reading or waiting for anything: short new records into the segment
+//! that is being written, not synced. Only on a runtime that has other threads to go on with: the system may let even
+//! such a write wait. Everything else is the thread's.
+
+use std::sync::{Mutex, TryLockError};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::yield_now;
+
+use super::batch::By;
+use super::log::Log;
+use super::queue::Queue;
+use super::writer::{Command, State, Writer};
+
+/// A longer write takes longer than to wake a thread.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// What a caller writes at once, at most.
+const WRITES_MAX: usize = 64;
+const BYTES_MAX: usize = 256 << 10;
+
+/// After so many batches the thread takes over, so that nobody works for the others for ever.
+const BATCHES_MAX: u32 = 4;
+
+/// Whether a task that runs here may write.
+pub(super) fn may_write() -> bool {
+    Handle::try_current().is_ok_and(|runtime| {
+        runtime.runtime_flavor() == RuntimeFlavor::MultiThread
+            && runtime.metrics().num_workers() > 1
+    })
+}
+
+/// Does what has queued, as far as a caller may, unless somebody else does or has done what this one waits for; leaves
+/// the rest to the thread.
+pub(super) async fn work(
+    writer: &Mutex<Option<Writer>>,
+    queue: &Queue,
+    still_waits: impl Fn() -> bool,
+) {
+    let unattended = Unattended(queue);
+    // Who else is ready to write on this thread comes first: it makes one batch.
+    yield_now().await;
+    if still_waits() && !is_worked_off(writer, queue) {
+        return;
+    }
+    std::mem::forget(unattended);
+}
+
+/// Whether the thread need not be called.
+fn is_worked_off(writer: &Mutex<Option<Writer>>, queue: &Queue) -> bool {
+    for _ in 0..BATCHES_MAX {
+        let is_done = match writer.try_lock() {
+            Ok(mut writer) => writer.as_mut().is_some_and(Writer::write_as_caller),
+            // Whoever has it looks at the queue again.
+            Err(TryLockError::WouldBlock) => return true,
+            Err(TryLockError::Poisoned(_)) => false,
+        };
+        if !is_done {
+            return false;
+        }
+        if queue.is_empty() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Something is in the queue that nobody may look at: dropped, also by a cancelled or panicking caller, it calls the
+/// thread.
+struct Unattended<'a>(&'a Queue);
+
+impl Drop for Unattended<'_> {
+    fn drop(&mut self) {
+        self.0.call();
+    }
+}
+
+/// What a caller may still add to his batch.
+pub(super) struct Allowance {
+    writes: usize,
+    bytes: usize,
+    /// Of the active segment.
+    segment_bytes: u64,
+}
+
+impl Allowance {
+    /// `None` if a caller may write nothing.
+    fn of(log: &Log) -> Option<Self> {
+        Some(Self {
+            writes: WRITES_MAX,
+            bytes: BYTES_MAX,
+            segment_bytes: log.room_for_records(WRITES_MAX)?,
+        })
+    }
+
+    /// Takes note of `command`, if a caller may do it.
+    pub(super) fn admits(&mut self, log: &Log, command: &Command) -> bool {
+        let Command::Write(queued) = command else {
+            return false;
+        };
+        let write = &queued.write;
+        let bytes = write.bytes();
+        let record_bytes = write.record_bytes();
+        let is_new = || log.site.shared.index.candidates(write.key_hash).is_empty();
+        let is_short = bytes <= WRITE_BYTES_MAX && write.value_file.is_none();
+        if self.writes == 0
+            || self.bytes < bytes
+            || self.segment_bytes < record_bytes
+            || !is_short
+            || !is_new()
+        {
+            return false;
+        }
+        self.writes -= 1;
+        self.bytes -= bytes;
+        self.segment_bytes -= record_bytes;
+        true
+    }
+}
+
+impl Writer {
+    /// Writes one batch, if a caller may; says whether that leaves nothing to the thread.
+    fn write_as_caller(&mut self) -> bool {
+        let Some(first) = self.queue.pop() else {
+            return true;
+        };
+        if let State::On {
+            log,
+            recovery: None,
+            ..
+        } = &self.state
+            && let Some(mut allowance) = Allowance::of(log)
+            && allowance.admits(log, &first)
+        {
+            self.write_batch(first, By::Caller(allowance));
+            return !self.has_background_work();
+        }
+        self.queue.put_back(first);
+        false
+    }
+}
