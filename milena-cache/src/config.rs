@@ -4,13 +4,15 @@
 //! `--check-config` and the README's table follow them.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
 use milena_client::Address;
 use milena_server::admin::interface_for;
-use milena_server::grpc::{MAX_VALUE_BYTES, parse_value_bytes_max};
+use milena_server::grpc::{
+    MAX_VALUE_BYTES, WORKER_THREADS, parse_value_bytes_max, parse_worker_threads,
+};
 use milena_server::logging::{LOG_FORMAT, LOG_LEVEL, LogFormat, LogLevel, Logging};
 use milena_server::program::Checked;
 use milena_server::rate_limit;
@@ -59,6 +61,8 @@ pub struct Config {
     pub disk: Option<DiskConfig>,
     /// What serves the hot methods (`GRPC_STACK`).
     pub grpc_stack: GrpcStack,
+    /// Threads that serve gRPC (`WORKER_THREADS`). `None`: one for each core that the process may use.
+    pub worker_threads: Option<NonZeroUsize>,
     /// When a write is acknowledged (`WRITE_MODE`).
     pub write_mode: WriteMode,
     /// How long a node that stops goes on uploading (`DRAIN_TIMEOUT`).
@@ -80,7 +84,7 @@ pub struct Config {
 }
 
 /// Every setting of the node, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 31] = [
+pub static SETTINGS: [&Setting; 32] = [
     &LISTEN_ADDR,
     &ROUTER_ADDR,
     &LRU_SIZE,
@@ -112,6 +116,7 @@ pub static SETTINGS: [&Setting; 31] = [
     &MAX_VALUE_BYTES,
     &RATE_LIMIT,
     &GRPC_STACK,
+    &WORKER_THREADS,
 ];
 
 static LISTEN_ADDR: Setting = Setting {
@@ -291,6 +296,7 @@ impl Config {
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
         let rate_limit = raw.read(&RATE_LIMIT, rate_limit::parse);
         let grpc_stack = raw.read(&GRPC_STACK, GrpcStack::parse);
+        let worker_threads = raw.read(&WORKER_THREADS, parse_worker_threads);
 
         let effective = raw.into_result()?;
         let given = "what is missing is a mistake";
@@ -308,6 +314,7 @@ impl Config {
             },
             disk: disk.tier(),
             grpc_stack: grpc_stack.expect(given),
+            worker_threads,
             write_mode: disk.write_mode.expect(given),
             drain_timeout: disk.drain_timeout.expect(given),
             s3: S3Config {
@@ -529,6 +536,7 @@ mod tests {
             ("MAX_VALUE_BYTES", "2GiB"),
             ("RATE_LIMIT", "0"),
             ("GRPC_STACK", "http"),
+            ("WORKER_THREADS", "0"),
         ];
         let mistakes = with(&wrong).unwrap_err();
         assert_eq!(mistakes.len(), wrong.len(), "{mistakes:#?}");

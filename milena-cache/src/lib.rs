@@ -23,7 +23,6 @@ mod sweeper;
 mod watch;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,7 +162,7 @@ impl Node {
             Arc::clone(&metrics),
             clock.clone(),
         );
-        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = config.worker_threads;
         let (grpc, health) =
             service::start(config.listen_addr, threads, config.grpc_stack, service)
                 .await

@@ -92,9 +92,14 @@ async fn serve_on(
         RouterServer::new(ScriptedRouter(get))
             .max_decoding_message_size(Options::VALUE_BYTES_MAX + (64 << 10)),
     );
-    GrpcServer::start(addr, NonZeroUsize::MIN, Options::VALUE_BYTES_MAX, routes)
-        .await
-        .unwrap()
+    GrpcServer::start(
+        addr,
+        Some(NonZeroUsize::MIN),
+        Options::VALUE_BYTES_MAX,
+        routes,
+    )
+    .await
+    .unwrap()
 }
 
 /// A router whose gets are answered by `get`, and a client of it.

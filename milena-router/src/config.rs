@@ -1,10 +1,12 @@
 //! Settings → [`Config`]: checked once, all mistakes at once.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use milena_server::admin::interface_for;
-use milena_server::grpc::{MAX_VALUE_BYTES, parse_value_bytes_max};
+use milena_server::grpc::{
+    MAX_VALUE_BYTES, WORKER_THREADS, parse_value_bytes_max, parse_worker_threads,
+};
 use milena_server::logging::{self, LOG_FORMAT, LogFormat, LogLevel, Logging};
 use milena_server::program::Checked;
 use milena_server::rate_limit;
@@ -47,12 +49,13 @@ static METRICS_PORT: Setting = Setting {
 };
 
 /// Every setting, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 6] = [
+pub static SETTINGS: [&Setting; 7] = [
     &LISTEN_ADDR,
     &RATE_LIMIT,
     &LOG_LEVEL,
     &METRICS_PORT,
     &MAX_VALUE_BYTES,
+    &WORKER_THREADS,
     &LOG_FORMAT,
 ];
 
@@ -67,6 +70,8 @@ pub struct Config {
     pub rate_limit: Option<NonZeroU32>,
     /// The longest value, in bytes.
     pub value_bytes_max: usize,
+    /// Threads that serve gRPC. `None`: one for each core that the process may use.
+    pub worker_threads: Option<NonZeroUsize>,
 }
 
 impl Config {
@@ -83,6 +88,7 @@ impl Config {
         let level = raw.read(&LOG_LEVEL, LogLevel::parse);
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse().ok());
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
+        let worker_threads = raw.read(&WORKER_THREADS, parse_worker_threads);
         let format = raw.read(&LOG_FORMAT, LogFormat::parse);
         let effective = raw.into_result()?;
         let given = "what is missing is a mistake";
@@ -94,6 +100,7 @@ impl Config {
                 metrics_addr: (metrics_ip, metrics_port.expect(given)).into(),
                 rate_limit: rate_limit.expect(given),
                 value_bytes_max: value_bytes_max.expect(given),
+                worker_threads,
             },
             effective,
             logging: Logging {
@@ -133,6 +140,7 @@ mod tests {
             metrics_addr: "0.0.0.0:9101".parse().unwrap(),
             rate_limit: None,
             value_bytes_max: milena_client::Options::VALUE_BYTES_MAX,
+            worker_threads: None,
         };
         assert_eq!(check(&required).unwrap().config, expected);
     }
@@ -145,6 +153,7 @@ mod tests {
             ("LOG_LEVEL", "warn"),
             ("METRICS_PORT", "2"),
             ("MAX_VALUE_BYTES", "3KiB"),
+            ("WORKER_THREADS", "4"),
             ("LOG_FORMAT", "json"),
         ])
         .unwrap();
@@ -153,6 +162,7 @@ mod tests {
             metrics_addr: "[::1]:2".parse().unwrap(),
             rate_limit: NonZeroU32::new(7),
             value_bytes_max: 3 << 10,
+            worker_threads: NonZeroUsize::new(4),
         };
         assert_eq!(checked.config, expected);
         assert_eq!(checked.logging.format, LogFormat::Json);
@@ -169,6 +179,7 @@ mod tests {
             ("LOG_LEVEL", "loud"),
             ("METRICS_PORT", "65536"),
             ("MAX_VALUE_BYTES", "2GiB"),
+            ("WORKER_THREADS", "0"),
             ("LOG_FORMAT", "xml"),
         ])
         .unwrap_err()

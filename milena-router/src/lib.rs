@@ -11,7 +11,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,13 +115,17 @@ impl Router {
             })?;
         tracing::info!(addr = %admin.addr(), "serving /metrics, /livez and /readyz");
 
-        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let grpc = GrpcServer::start(config.listen_addr, threads, config.value_bytes_max, routes)
-            .await
-            .map_err(|source| StartError::Listen {
-                addr: config.listen_addr,
-                source,
-            })?;
+        let grpc = GrpcServer::start(
+            config.listen_addr,
+            config.worker_threads,
+            config.value_bytes_max,
+            routes,
+        )
+        .await
+        .map_err(|source| StartError::Listen {
+            addr: config.listen_addr,
+            source,
+        })?;
         shown.enter(Phase::Serving);
         health.set_serving(true).await;
         tracing::info!(addr = %grpc.addr(), "serving gRPC");

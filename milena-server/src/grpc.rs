@@ -66,6 +66,27 @@ pub static MAX_VALUE_BYTES: Setting = Setting {
     help: "The longest value of a put or get; the same for routers and nodes",
 };
 
+/// `WORKER_THREADS`.
+pub static WORKER_THREADS: Setting = Setting {
+    name: "WORKER_THREADS",
+    also: &[],
+    presence: Presence::Optional("one for each core that the process may use"),
+    expected: "a number from 1 to 1024",
+    example: "4",
+    help: "Threads that serve gRPC",
+};
+
+/// The greatest `WORKER_THREADS`.
+const WORKER_THREADS_MAX: usize = 1_024;
+
+/// A value of `WORKER_THREADS`: 1 to 1,024. `None` for anything else.
+#[must_use]
+pub fn parse_worker_threads(text: &str) -> Option<NonZeroUsize> {
+    text.parse()
+        .ok()
+        .filter(|threads: &NonZeroUsize| threads.get() <= WORKER_THREADS_MAX)
+}
+
 /// A value of `MAX_VALUE_BYTES`: 1 byte to 1 GiB. `None` for anything else.
 #[must_use]
 pub fn parse_value_bytes_max(text: &str) -> Option<usize> {
@@ -87,13 +108,13 @@ pub struct GrpcServer {
 
 impl GrpcServer {
     /// Listens on `addr` (port 0: any free one) and serves `routes`, with values of up to `value_bytes_max`
-    /// bytes, on as many threads.
+    /// bytes, on as many threads. `None`: one for each core that the process may use.
     ///
     /// # Errors
     /// When the address cannot be listened on or a thread cannot be started.
     pub async fn start(
         addr: SocketAddr,
-        threads: NonZeroUsize,
+        threads: Option<NonZeroUsize>,
         value_bytes_max: usize,
         routes: Routes,
     ) -> io::Result<Self> {
@@ -115,7 +136,7 @@ impl GrpcServer {
     /// When the address cannot be listened on or a thread cannot be started.
     pub async fn start_direct(
         addr: SocketAddr,
-        threads: NonZeroUsize,
+        threads: Option<NonZeroUsize>,
         value_bytes_max: usize,
         routes: Routes,
         unary: impl Unary,
@@ -136,13 +157,15 @@ impl GrpcServer {
     /// from their two signals, `drain` and `cut`.
     async fn start_workers<S, F>(
         addr: SocketAddr,
-        threads: NonZeroUsize,
+        threads: Option<NonZeroUsize>,
         stack: impl Fn(CancellationToken, CancellationToken) -> S,
     ) -> io::Result<Self>
     where
         S: FnOnce(mpsc::Receiver<std::net::TcpStream>) -> F + Send + 'static,
         F: Future<Output = Result<(), String>>,
     {
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = threads.unwrap_or_else(cores);
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
@@ -370,6 +393,15 @@ mod tests {
         assert_eq!(budget("10S"), Some(Duration::from_millis(9_900)));
         assert_eq!(budget("10m"), Some(Duration::from_millis(9)));
         assert_eq!(budget("never"), None);
+    }
+
+    #[test]
+    fn a_server_has_at_least_one_thread_and_not_too_many() {
+        assert_eq!(parse_worker_threads("1"), Some(NonZeroUsize::MIN));
+        assert_eq!(parse_worker_threads("1024"), NonZeroUsize::new(1_024));
+        for wrong in ["0", "1025", "-1", "all", ""] {
+            assert_eq!(parse_worker_threads(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

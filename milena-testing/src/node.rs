@@ -57,6 +57,7 @@ impl NodeSetup {
                 boot_id(),
             )),
             grpc_stack: usual_stack(),
+            worker_threads: None,
             write_mode: WriteMode::WriteThrough,
             drain_timeout: PATIENCE,
             s3: s3.config(),

@@ -38,6 +38,7 @@ impl TestRouter {
             metrics_addr: (Ipv4Addr::LOCALHOST, 0).into(),
             rate_limit: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,
+            worker_threads: None,
         };
         let router = self.port.lend(Router::start(config)).await;
         self.running = Some(router.expect("the router starts"));

@@ -51,14 +51,14 @@ impl GrpcStack {
     }
 }
 
-/// Serves every gRPC service of the node on `addr`, on as many threads; gives also what reports its health, which
+/// Serves every gRPC service of the node on `addr`, on as many threads (`None`: one for each core); gives also what reports its health, which
 /// is serving.
 ///
 /// # Errors
 /// When the address cannot be listened on or a thread cannot be started.
 pub async fn start(
     addr: SocketAddr,
-    threads: NonZeroUsize,
+    threads: Option<NonZeroUsize>,
     stack: GrpcStack,
     cache: CacheService,
 ) -> io::Result<(GrpcServer, Health)> {

@@ -148,6 +148,7 @@ impl Cluster {
                 boot_id(),
             )),
             grpc_stack,
+            worker_threads: None,
             write_mode: WriteMode::WriteThrough,
             // A put may ask for it (`ack`).
             drain_timeout: S3_TIMEOUT,
@@ -213,6 +214,7 @@ fn router_config(listen_addr: SocketAddr) -> milena_router::config::Config {
         metrics_addr: ANY_LOCAL_PORT,
         rate_limit: None,
         value_bytes_max: Options::VALUE_BYTES_MAX,
+        worker_threads: None,
     }
 }
 

@@ -144,6 +144,7 @@ async fn an_address_in_use_is_named() {
             metrics_addr,
             rate_limit: None,
             value_bytes_max: 1,
+            worker_threads: None,
         };
         Router::start(config).await.unwrap_err()
     };

@@ -39,6 +39,7 @@ impl Cluster {
             metrics_addr: any_port(),
             rate_limit,
             value_bytes_max: Options::VALUE_BYTES_MAX,
+            worker_threads: None,
         })
         .await
         .unwrap();
@@ -114,7 +115,7 @@ impl Node {
             .max_decoding_message_size(Options::VALUE_BYTES_MAX + MESSAGE_OVERHEAD_BYTES_MAX);
         let server = GrpcServer::start(
             addr,
-            NonZeroUsize::MIN,
+            Some(NonZeroUsize::MIN),
             Options::VALUE_BYTES_MAX,
             Routes::new(service),
         )

@@ -9,7 +9,6 @@
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,9 +57,8 @@ async fn main() {
         metrics,
         clock,
     );
-    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
-    let started = service::start(addr, threads, stack, service).await;
+    let started = service::start(addr, None, stack, service).await;
     let (server, _health) = started.expect("there is a free port");
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {}", server.addr()).expect("somebody reads this");

@@ -106,7 +106,7 @@ impl Bench {
         let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         let server = GrpcServer::start_direct(
             any_port,
-            NonZeroUsize::MIN,
+            Some(NonZeroUsize::MIN),
             VALUE_BYTES_MAX,
             Routes::new(health),
             Test(Arc::clone(&hold)),
