@@ -1,9 +1,9 @@
 //! Writing on the caller's thread: whoever puts writes himself, with all that has queued, if the log is idle. What
 //! costs most about a short write is otherwise to wake the writer's thread, and to be woken by it.
 //!
-//! Only what goes into the page cache without reading or waiting for anything: short new records into the segment
-//! that is being written, not synced. Only on a runtime that has other threads to go on with: the system may let even
-//! such a write wait. Everything else is the thread's.
+//! Only what goes into the page cache without waiting for the medium: short records into the segment that is being
+//! written, not synced, that supersede nothing whose head would have to be read from there. Only on a runtime that
+//! has other threads to go on with: the system may let even such a write wait. Everything else is the thread's.
 
 use std::sync::{Mutex, TryLockError};
 
@@ -11,8 +11,11 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::yield_now;
 
 use super::batch::By;
+use super::index::Candidate;
 use super::log::Log;
+use super::plan::Write;
 use super::queue::Queue;
+use super::shared::Shared;
 use super::writer::{Command, State, Writer};
 
 /// A longer write takes longer than to wake a thread.
@@ -104,13 +107,12 @@ impl Allowance {
         let write = &queued.write;
         let bytes = write.bytes();
         let record_bytes = write.record_bytes();
-        let is_new = || log.site.shared.index.candidates(write.key_hash).is_empty();
         let is_short = bytes <= WRITE_BYTES_MAX && write.value_file.is_none();
         if self.writes == 0
             || self.bytes < bytes
             || self.segment_bytes < record_bytes
             || !is_short
-            || !is_new()
+            || !is_planned_from_memory(log, write)
         {
             return false;
         }
@@ -119,6 +121,18 @@ impl Allowance {
         self.segment_bytes -= record_bytes;
         true
     }
+}
+
+/// Whether the heads of all that `write` may supersede, which its plan reads, are in memory.
+fn is_planned_from_memory(log: &Log, write: &Write) -> bool {
+    let Shared {
+        index, segments, ..
+    } = &*log.site.shared;
+    let candidates = index.candidates(write.key_hash);
+    candidates.into_iter().all(|Candidate { location, .. }| {
+        let segment = segments.find(location.segment);
+        segment.is_none_or(|segment| segment.has_head_in_memory(location))
+    })
 }
 
 impl Writer {

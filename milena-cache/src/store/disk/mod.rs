@@ -8,6 +8,8 @@
 //!   get ─▶ shared: index ──────────────────▶ segments ─▶ one read
 //! ```
 //!
+//! The writer has a thread; a short record is written by whoever puts it, if the log is idle (`caller.rs`).
+//!
 //! A large value is written to a file of its own by whoever puts it (`large.rs`), and only a reference to
 //! it goes through the queue.
 //!

@@ -149,6 +149,15 @@ impl Segment {
         (head.record_bytes() == u64::from(location.bytes)).then_some((head, read))
     }
 
+    /// Whether [`Segment::head_at`] need not wait for the medium, as far as the system can tell.
+    pub(super) fn has_head_in_memory(&self, location: Location) -> bool {
+        let bytes = location.bytes.min(HEAD_BYTES_MAX) as usize;
+        matches!(
+            self.file.read_cached_at(location.offset.into(), bytes),
+            Ok(Some(_))
+        )
+    }
+
     /// The whole record at `location`, its head verified and its value not yet.
     pub(super) fn record_at(&self, location: Location) -> Option<(Head, Bytes)> {
         let bytes = location.bytes as usize;
