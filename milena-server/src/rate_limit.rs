@@ -43,6 +43,12 @@ impl RateLimit {
         Self { limiter }
     }
 
+    /// Whether there is a limit.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.limiter.is_some()
+    }
+
     /// Counts one request.
     ///
     /// # Errors
@@ -95,6 +101,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_seconds_worth_passes_and_the_next_waits() {
         let limit = RateLimit::new(NonZeroU32::new(2), &Clock::system());
+        assert!(limit.is_set() && !RateLimit::new(None, &Clock::system()).is_set());
         assert_eq!(limit.admit(), Ok(()));
         assert_eq!(limit.admit(), Ok(()));
         let over = limit.admit().expect_err("the third within a second");

@@ -191,11 +191,10 @@ fn key() -> EntryKey {
 
 impl Bench {
     async fn get(&self) -> Option<Bytes> {
-        self.operation
-            .get(&key(), None)
-            .await
-            .expect("get")
-            .map(|entry| entry.value)
+        let at_once = self.operation.get_now(&key());
+        let found = self.operation.get(&key(), None).await.expect("get");
+        assert!(at_once.is_none() || at_once == found);
+        found.map(|entry| entry.value)
     }
 
     async fn put(&self, value: &'static str) -> Result<()> {
@@ -256,8 +255,11 @@ async fn a_miss_in_every_tier_is_none_and_not_remembered_unless_asked_to() {
 async fn what_is_found_is_promoted_to_every_faster_tier() {
     let bench = bench();
     bench.durable.values.lock().insert(key(), Bytes::from("v"));
+    assert_eq!(bench.operation.get_now(&key()), None);
     assert_eq!(bench.get().await, value("v"));
     assert_eq!(bench.copies().await, [value("v"), value("v")]);
+    let at_once = bench.operation.get_now(&key());
+    assert_eq!(at_once.map(|entry| entry.value), value("v"));
     let deadline = bench.clock.deadline_in(COPY_LIFE);
     bench.fast.delete(&key(), deadline).await.unwrap();
     assert_eq!(bench.get().await, value("v"));

@@ -43,6 +43,14 @@ impl Unary for DirectCache {
         }
     }
 
+    fn call_now(&self, method: Method, message: &Bytes) -> Option<Result<Answer, Status>> {
+        let Method::Get = method else {
+            return None;
+        };
+        let request = decode(message.clone()).ok()?;
+        self.0.find_now(&request).map(|hit| Ok(found(hit)))
+    }
+
     async fn call(
         &self,
         method: Method,

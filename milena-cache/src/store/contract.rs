@@ -295,7 +295,13 @@ impl Subject {
     }
 
     async fn get(&self, key: &EntryKey) -> Option<Entry> {
-        self.store.get(key, self.deadline()).await.expect("get")
+        let at_once = self.store.get_now(key);
+        let found = self.store.get(key, self.deadline()).await.expect("get");
+        assert!(
+            at_once.is_none() || at_once == found,
+            "what is given at once is what a get gives"
+        );
+        found
     }
 
     async fn value(&self, key: &EntryKey) -> Option<Bytes> {

@@ -139,21 +139,20 @@ fn charge(key: &EntryKey, entry: &Entry) -> u64 {
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &EntryKey, _: Deadline) -> Result<Option<Entry>> {
+        Ok(self.get_now(key))
+    }
+
+    fn get_now(&self, key: &EntryKey) -> Option<Entry> {
         let now = self.clock.now();
         let mut lru = self.lru.lock();
-        let found = match lru.entries.to_back(key) {
-            None => return Ok(None),
-            Some(entry) if entry.is_live(now) => Some(entry.clone()),
-            Some(_) => None,
-        };
-        let expired = if found.is_none() {
-            lru.expire(key)
-        } else {
-            None
-        };
+        let entry = lru.entries.to_back(key)?;
+        if entry.is_live(now) {
+            return Some(entry.clone());
+        }
+        let expired = lru.expire(key);
         drop(lru);
         drop(expired);
-        Ok(found)
+        None
     }
 
     async fn put(&self, key: &EntryKey, mut entry: Entry, _: Deadline) -> Result<Version> {

@@ -140,6 +140,11 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot tell. A local tier that fails so is served around.
     async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Entry>>;
 
+    /// The entry of `key` if the store can give it without waiting and within microseconds; `None` says nothing.
+    fn get_now(&self, _key: &EntryKey) -> Option<Entry> {
+        None
+    }
+
     /// As [`Store::get`] for one that has a copy of this version, so that its value need not be sent if it is
     /// the store's own. A store that gives no versions is simply asked.
     ///

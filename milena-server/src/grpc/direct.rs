@@ -5,6 +5,7 @@
 //! tonic's routes on the same connection. Knows no messages.
 
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,9 +13,9 @@ use std::time::Duration;
 
 use bytes::buf::Chain;
 use bytes::{Buf as _, Bytes};
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use h2::server::SendResponse;
 use h2::{Ping, PingPong, RecvStream};
 use http::header::CONTENT_TYPE;
@@ -61,6 +62,13 @@ pub trait Unary: Send + Sync + 'static {
 
     /// The method at `path`, such as `/package.Service/Method`; `None`: tonic answers it.
     fn method(&self, path: &str) -> Option<Self::Method>;
+
+    /// Answers a call of `method` with this encoded message if that needs no waiting and little time, before
+    /// anything else of the call is set up. `None`: [`Unary::call`] is asked.
+    fn call_now(&self, method: Self::Method, message: &Bytes) -> Option<Result<Answer, Status>> {
+        let _ = (method, message);
+        None
+    }
 
     /// Answers a call of `method` with this encoded message. The caller waits for `timeout` (`grpc-timeout`); the
     /// call is dropped after that, and when its stream is reset.
@@ -203,7 +211,7 @@ struct Connection<U> {
     outgoing: Outgoing,
     shared: Arc<Shared<U>>,
     /// Calls that have not begun.
-    accepted: Vec<BoxFuture<'static, ()>>,
+    accepted: Vec<(Request<RecvStream>, SendResponse<Data>)>,
     /// Calls that wait for something.
     calls: FuturesUnordered<BoxFuture<'static, ()>>,
 }
@@ -231,10 +239,9 @@ impl<U: Unary> Connection<U> {
         loop {
             // Everything that is ready is accepted before anything is answered: the answers then share a write.
             while let Poll::Ready(next) = self.h2.poll_accept(cx) {
-                let Some(Ok((request, respond))) = next else {
+                let Some(Ok(call)) = next else {
                     return Poll::Ready(());
                 };
-                let call = begin(Arc::clone(&self.shared), request, respond);
                 self.accepted.push(call);
             }
             if !self.poll_calls(cx) {
@@ -250,11 +257,10 @@ impl<U: Unary> Connection<U> {
     /// Says whether a call has ended, so that there is something for h2 to send.
     fn poll_calls(&mut self, cx: &mut Context<'_>) -> bool {
         let mut ended = false;
-        for mut call in self.accepted.drain(..) {
-            if call.as_mut().poll(cx).is_ready() {
-                ended = true;
-            } else {
-                self.calls.push(call);
+        for (request, respond) in self.accepted.drain(..) {
+            match begin(&self.shared, request, respond, cx) {
+                None => ended = true,
+                Some(call) => self.calls.push(call),
             }
         }
         while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {
@@ -264,21 +270,30 @@ impl<U: Unary> Connection<U> {
     }
 }
 
+/// Gives the call if it has to wait for something. One that panics is reset, and no other with it.
 fn begin<U: Unary>(
-    shared: Arc<Shared<U>>,
+    shared: &Arc<Shared<U>>,
     request: Request<RecvStream>,
     respond: SendResponse<Data>,
-) -> BoxFuture<'static, ()> {
-    let method = shared.direct_method(&request);
+    cx: &mut Context<'_>,
+) -> Option<BoxFuture<'static, ()>> {
+    let of_call = Arc::clone(shared);
     // Whether it could still be told the answer is the caller's concern alone.
-    match method {
-        Some(method) => Box::pin(async move {
-            let _sent = call::answer(&shared, method, request, respond).await;
-        }),
+    let mut call: BoxFuture<'static, ()> = match shared.direct_method(&request) {
+        Some(method) => {
+            let at_once = || call::answer_now(shared, method, request, respond, cx);
+            let incoming = catch_unwind(AssertUnwindSafe(at_once)).ok()??;
+            Box::pin(async move {
+                let answer = call::answer(&of_call, method, incoming);
+                let _sent = AssertUnwindSafe(answer).catch_unwind().await;
+            })
+        }
         None => Box::pin(async move {
-            let _sent = routed::answer(&shared, request, respond).await;
+            let answer = routed::answer(&of_call, request, respond);
+            let _sent = AssertUnwindSafe(answer).catch_unwind().await;
         }),
-    }
+    };
+    call.as_mut().poll(cx).is_pending().then_some(call)
 }
 
 impl<U: Unary> Shared<U> {

@@ -199,7 +199,12 @@ impl Bench {
 
     /// The value that a get gives, and whether it is stale.
     async fn found(&self) -> Result<Option<(Bytes, bool)>> {
+        let at_once = self.operation.get_now(&key());
         let found = self.operation.get(&key(), None).await?;
+        assert!(
+            at_once.is_none() || at_once == found,
+            "at once: {at_once:?}"
+        );
         Ok(found.map(|entry| (entry.value, entry.needs_revalidation)))
     }
 

@@ -5,7 +5,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::LazyLock;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -36,24 +36,69 @@ static ANSWER_TRAILERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     HeaderMap::from_iter([(Status::GRPC_STATUS.clone(), ok)])
 });
 
+/// A call that could not be answered at once.
+pub(super) struct Incoming {
+    request: Request<RecvStream>,
+    /// What was read of its body.
+    first: Bytes,
+    respond: SendResponse<Data>,
+}
+
+/// Answers one call of `method` if its message is there and nothing has to be waited for.
+pub(super) fn answer_now<U: Unary>(
+    shared: &Shared<U>,
+    method: U::Method,
+    mut request: Request<RecvStream>,
+    mut respond: SendResponse<Data>,
+    cx: &mut Context<'_>,
+) -> Option<Incoming> {
+    let mut first = Bytes::new();
+    if let Poll::Ready(Ok(Some(chunk))) = poll_chunk(request.body_mut(), cx) {
+        first = chunk;
+    }
+    let message = shared.whole_message(request.body(), &first).ok().flatten();
+    match message.and_then(|message| shared.unary.call_now(method, &message)) {
+        Some(result) => {
+            let _sent = finish(&mut respond, result);
+            None
+        }
+        None => Some(Incoming {
+            request,
+            first,
+            respond,
+        }),
+    }
+}
+
 /// Answers one call of `method`.
 pub(super) async fn answer<U: Unary>(
     shared: &Shared<U>,
     method: U::Method,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Data>,
+    incoming: Incoming,
 ) -> Result<(), h2::Error> {
+    let Incoming {
+        request,
+        first,
+        mut respond,
+    } = incoming;
     let timeout = timeout_of(request.headers());
     let call = async {
-        let message = read(request.into_body(), shared).await?;
+        let message = read(request.into_body(), first, shared).await?;
         shared.unary.call(method, message, timeout).await
     };
-    let Some(result) = outcome(call, &mut respond, timeout).await else {
-        return Ok(());
-    };
+    match outcome(call, &mut respond, timeout).await {
+        Some(result) => finish(&mut respond, result),
+        None => Ok(()),
+    }
+}
+
+fn finish(
+    respond: &mut SendResponse<Data>,
+    result: Result<Answer, Status>,
+) -> Result<(), h2::Error> {
     match result {
-        Ok(answer) => send(&mut respond, answer),
-        Err(status) => refuse(&mut respond, &status),
+        Ok(answer) => send(respond, answer),
+        Err(status) => refuse(respond, &status),
     }
 }
 
@@ -82,14 +127,20 @@ pub(super) async fn outcome<T>(
     }
 }
 
-/// Reads the one message of a request.
-async fn read<U>(mut body: RecvStream, shared: &Shared<U>) -> Result<Bytes, Status> {
-    let first = chunk(&mut body).await?.unwrap_or_default();
-    // Most messages come in one frame, and need not be copied.
-    let mut length = shared.message_length(&first)?;
-    if body.is_end_stream() && length.is_some_and(|length| first.len() == PREFIX_BYTES + length) {
-        return Ok(first.slice(PREFIX_BYTES..));
+/// Reads the one message of a request, of which `first` was read.
+async fn read<U>(
+    mut body: RecvStream,
+    mut first: Bytes,
+    shared: &Shared<U>,
+) -> Result<Bytes, Status> {
+    if first.is_empty() {
+        first = chunk(&mut body).await?.unwrap_or_default();
     }
+    // Most messages come in one frame, and need not be copied.
+    if let Some(message) = shared.whole_message(&body, &first)? {
+        return Ok(message);
+    }
+    let mut length = shared.message_length(&first)?;
     let mut received = BytesMut::from(first);
     while let Some(chunk) = chunk(&mut body).await? {
         if let Some(length) = length {
@@ -110,18 +161,30 @@ async fn read<U>(mut body: RecvStream, shared: &Shared<U>) -> Result<Bytes, Stat
 
 /// The next part of a body, which makes room for one more; `None` at its end.
 async fn chunk(body: &mut RecvStream) -> Result<Option<Bytes>, Status> {
-    let Some(chunk) = body.data().await else {
-        return Ok(None);
-    };
+    poll_fn(|cx| poll_chunk(body, cx)).await
+}
+
+fn poll_chunk(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
     let gone = |_| Status::cancelled("the caller has gone away");
+    let Some(chunk) = ready!(body.poll_data(cx)) else {
+        return Poll::Ready(Ok(None));
+    };
     let chunk = chunk.map_err(gone)?;
     body.flow_control()
         .release_capacity(chunk.len())
         .map_err(gone)?;
-    Ok(Some(chunk))
+    Poll::Ready(Ok(Some(chunk)))
 }
 
 impl<U> Shared<U> {
+    /// The message of a request, if `first` is all of its body.
+    fn whole_message(&self, body: &RecvStream, first: &Bytes) -> Result<Option<Bytes>, Status> {
+        let length = self.message_length(first)?;
+        let is_whole = body.is_end_stream()
+            && length.is_some_and(|length| first.len() == PREFIX_BYTES + length);
+        Ok(is_whole.then(|| first.slice(PREFIX_BYTES..)))
+    }
+
     /// The length of the message that `received` begins with, if enough of it is there to tell.
     fn message_length(&self, received: &[u8]) -> Result<Option<usize>, Status> {
         let Some((&[compressed, a, b, c, d], message)) =

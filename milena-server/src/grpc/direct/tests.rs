@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ECHO: &str = "/test.Test/Echo";
 const REFUSE: &str = "/test.Test/Refuse";
 const HOLD: &str = "/test.Test/Hold";
+const PANIC: &str = "/test.Test/Panic";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 /// What the calls of `Hold` tell the test, and the other way round.
@@ -38,6 +39,7 @@ enum Method {
     Echo,
     Refuse,
     Hold,
+    Panic,
 }
 
 struct Test(Arc<Hold>);
@@ -50,8 +52,18 @@ impl Unary for Test {
             ECHO => Some(Method::Echo),
             REFUSE => Some(Method::Refuse),
             HOLD => Some(Method::Hold),
+            PANIC => Some(Method::Panic),
             _ => None,
         }
+    }
+
+    fn call_now(&self, method: Method, message: &Bytes) -> Option<Result<Answer, Status>> {
+        let is_quick = message.starts_with(b"now");
+        assert!(!is_quick || !matches!(method, Method::Panic), "on purpose");
+        is_quick.then(|| {
+            let said = |head: &mut Vec<u8>| head.extend_from_slice(b"at once:");
+            Ok(Answer::new(said, message.clone()))
+        })
     }
 
     async fn call(
@@ -75,6 +87,7 @@ impl Unary for Test {
                     code, text, details, metadata,
                 ))
             }
+            Method::Panic => panic!("on purpose"),
             Method::Hold => {
                 let hold = Arc::clone(&self.0);
                 let _tells = TellsDrop(&hold);
@@ -242,6 +255,34 @@ async fn a_message_may_come_in_any_pieces() {
     let greatest = vec![7; VALUE_BYTES_MAX];
     let answer = call(&mut client, request(ECHO, &[]), frame(&greatest)).await;
     assert_eq!(answer.body, frame(&[b"echo:", &greatest[..]].concat()));
+}
+
+#[tokio::test]
+async fn a_call_that_need_not_wait_is_answered_at_once_if_its_message_is_there() {
+    let bench = Bench::start().await;
+    let mut client = bench.connect().await;
+    let answer = call(&mut client, request(ECHO, &[]), frame(b"now")).await;
+    assert_eq!(answer.body, frame(b"at once:now"));
+    assert_eq!(answer.trailers.as_ref().unwrap()["grpc-status"], "0");
+
+    let (answer, mut sending) = begin(&mut client, request(ECHO, &[]));
+    let (first, rest) = (frame(b"now").slice(..6), frame(b"now").slice(6..));
+    sending.send_data(first, false).unwrap();
+    sending.send_data(rest, true).unwrap();
+    let answer = Answered::read(answer.await.unwrap()).await;
+    assert_eq!(answer.body, frame(b"echo:now"));
+}
+
+#[tokio::test]
+async fn a_call_that_panics_is_reset_and_the_connection_goes_on() {
+    let bench = Bench::start().await;
+    let mut client = bench.connect().await;
+    for message in [&b"now"[..], b"later"] {
+        let (answer, mut sending) = begin(&mut client, request(PANIC, &[]));
+        sending.send_data(frame(message), true).unwrap();
+        assert!(soon(answer).await.unwrap_err().is_reset());
+        assert_eq!(echo(&mut client).await.status().code(), Code::Ok);
+    }
 }
 
 #[tokio::test]
