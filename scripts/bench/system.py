@@ -16,6 +16,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+ECHO = ROOT / "bench/echo/target/release"
 BUCKET = "milena-bench"
 KEYS = {"AWS_ACCESS_KEY_ID": "milena", "AWS_SECRET_ACCESS_KEY": "milena-development"}
 START_TIMEOUT_S = 30
@@ -26,6 +27,12 @@ def build():
     packages = ["milena-cache", "milena-cli", "milena-testing"]
     command = ["cargo", "build", "--release", "--bins"]
     subprocess.run(command + [f"-p{name}" for name in packages], cwd=ROOT, check=True)
+
+
+def build_echo():
+    """Builds what nodes are measured beside."""
+    command = ["cargo", "build", "--release", "--locked", "--target-dir", str(ECHO.parent)]
+    subprocess.run(command, cwd=ROOT / "bench/echo", check=True)
 
 
 def setting(name, default):
@@ -50,13 +57,24 @@ def free_address():
         return "127.0.0.1:%d" % probe.getsockname()[1]
 
 
+def on_cores(cores, command):
+    """The command that runs `command` on these cores."""
+    if cores is None or os.cpu_count() < 2:
+        return command
+    return ["taskset", "-c", cores, *command]
+
+
+def output(*command, cores=None):
+    """Runs a program to its end and gives what it printed."""
+    return subprocess.run(on_cores(cores, command), stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
 class Program:
     """A process of ours on one set of cores, killed at the end of the `with` block."""
 
     def __init__(self, name, arguments=(), environment=None, cores=None, ready="listening on "):
-        command = [str(TARGET / "release" / name), *arguments]
-        if cores is not None and os.cpu_count() > 1:
-            command = ["taskset", "-c", cores, *command]
+        # A path of its own stays what it is.
+        command = on_cores(cores, [str(TARGET / "release" / name), *arguments])
         self.folder = tempfile.TemporaryDirectory(prefix="milena-bench-")
         self.log = pathlib.Path(self.folder.name) / "log"
         with self.log.open("w") as log:
@@ -67,7 +85,7 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.said = self._wait_for(ready)
+        self.said = self._wait_for(ready) if ready else ""
 
     def _wait_for(self, text):
         until = time.monotonic() + START_TIMEOUT_S
@@ -145,13 +163,19 @@ class MemoryNode(Program):
         self.address = self.said.split()[-1]
 
 
+class Echo(Program):
+    """A server of one thread that answers every get with the same value of so many bytes."""
+
+    def __init__(self, stack, value_bytes, cores=None):
+        super().__init__(str(ECHO / "milena-bench-echo"), [stack, str(value_bytes)], cores=cores)
+        self.address = self.said.split()[-1]
+
+
 def bench_command(address, cores=None, **options):
     command = [str(TARGET / "release" / "milena"), "bench", "--addr", address, "--quiet", "--json"]
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]
-    if cores is not None and os.cpu_count() > 1:
-        command = ["taskset", "-c", cores, *command]
-    return command
+    return on_cores(cores, command)
 
 
 def bench(address, cores=None, **options):

@@ -1,0 +1,208 @@
+"""What a memory hit costs, beside echo servers, Redis and memcached. hits.sh says how to call it."""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import system
+
+SERVERS = system.setting(
+    "SERVERS",
+    "echo-tonic-multi-thread,echo-tonic-current-thread,echo-h2,node-tonic,node-h2,redis,memcached",
+).split(",")
+SIZES = [int(size) for size in system.setting("SIZES", "100,1024,16384,65536").split(",")]
+LOADS = system.setting("LOADS", "8x16,64x1").split(",")
+VERB = system.setting("VERB", "get")
+ROUNDS = system.setting("ROUNDS", 5)
+RUN_S = system.setting("RUN_S", 2)
+SERVER_CORES = system.setting("SERVER_CORES", "0")
+LOAD_CORES = system.setting("LOAD_CORES", "1")
+
+NEEDS = {"redis": ["redis-server"], "memcached": ["memcached"]}
+# Each is named by what it is measured against.
+CEILING, AS_TONIC_COMES = "echo-h2", "echo-tonic-multi-thread"
+KEY, REQUESTS_TO_LEARN_THE_RATE = "a-key-of-16-byte", 5_000
+
+
+def message(*fields):
+    """A gRPC message of these fields, each (number, bytes)."""
+    body = b""
+    for number, value in fields:
+        length, left = b"", len(value)
+        while left >= 128:
+            length, left = length + bytes([left % 128 | 128]), left // 128
+        body += bytes([number << 3 | 2]) + length + bytes([left]) + value
+    return b"\0" + len(body).to_bytes(4, "big") + body
+
+
+class Grpc:
+    """A server of `cache_server.Cache` under h2load."""
+
+    def __init__(self, server, size):
+        self.server, self.address = server, server.address
+        self.folder = tempfile.TemporaryDirectory(prefix="milena-hits-")
+        name = (1, KEY.encode()), (2, b"bench")
+        value = (3, b"v" * size)
+        for verb, request in ("Get", message(*name)), ("Put", message(*name, value)):
+            (pathlib.Path(self.folder.name) / verb).write_bytes(request)
+        if isinstance(server, system.Node):
+            self._load("Put", 1, 1, 1)
+        self.answer_bytes_min = size if VERB == "get" else 1
+
+    def run(self, connections, depth):
+        """Requests a second, and how many there were."""
+        verb = VERB.capitalize()
+        rate = self._load(verb, connections, depth, REQUESTS_TO_LEARN_THE_RATE)
+        requests = max(REQUESTS_TO_LEARN_THE_RATE, int(rate * RUN_S))
+        before = self.server.cpu_s()
+        rate = self._load(verb, connections, depth, requests)
+        return rate, (self.server.cpu_s() - before) * 1e6 / requests
+
+    def _load(self, verb, connections, depth, requests):
+        said = system.output(
+            "h2load", f"-n{requests}", f"-c{connections}", f"-m{depth}",
+            "-d", str(pathlib.Path(self.folder.name) / verb),
+            "-H", "content-type: application/grpc", "-H", "te: trailers",
+            f"http://{self.address}/cache_server.Cache/{verb}",
+            cores=LOAD_CORES,
+        )
+        bytes_of_answers = int(re.search(r"headers \(.*\), .*\((\d+)\) data", said)[1])
+        answered = re.search(r"status codes: (\d+) 2xx", said)[1]
+        least = self.answer_bytes_min if verb == VERB.capitalize() and requests > 1 else 1
+        if int(answered) != requests or bytes_of_answers < requests * least:
+            raise SystemExit(f"not every request was answered with a value:\n{said}")
+        return float(re.search(r"([\d.]+) req/s", said)[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.folder.cleanup()
+
+
+class Lines:
+    """A server of lines, Redis or memcached, under our own load."""
+
+    def __init__(self, name, server, size):
+        self.server = server
+        host, port = server.address.split(":")
+        value = b"v" * size
+        if name == "redis":
+            words = b"SET", KEY.encode(), value
+            put = b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+            get, end_of_get = f"GET {KEY}\r\n".encode(), b"v\r\n"
+        else:
+            put = b"set %s 0 0 %d\r\n%s\r\n" % (KEY.encode(), size, value)
+            get, end_of_get = f"get {KEY}\r\n".encode(), b"END\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            answers = [ask(connection, put, b"\r\n"), ask(connection, get, end_of_get)]
+        if len(answers[1]) < size:
+            raise SystemExit(f"{name} does not take a value of {size} bytes: {answers}")
+        self.request, answer = (put, answers[0]) if VERB == "put" else (get, answers[1])
+        self.answer_bytes = len(answer)
+
+    def run(self, connections, depth):
+        before = self.server.cpu_s()
+        said = system.output(
+            str(system.ECHO / "lines"), self.server.address, str(connections), str(depth), str(RUN_S),
+            str(self.answer_bytes), self.request.decode(), cores=LOAD_CORES,
+        )
+        requests, rate = (float(part) for part in said.split())
+        return rate, (self.server.cpu_s() - before) * 1e6 / requests
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def ask(connection, request, end):
+    """Sends `request` and gives the answer, which ends so."""
+    connection.sendall(request)
+    received = b""
+    while not received.endswith(end):
+        received += connection.recv(1 << 20)
+    return received
+
+
+class Peer(system.Program):
+    """Redis or memcached, in memory only."""
+
+    def __init__(self, name):
+        self.address = system.free_address()
+        port = self.address.split(":")[1]
+        arguments = {
+            "redis": ["--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"],
+            "memcached": ["-l", "127.0.0.1", "-p", port, "-t", "1", "-m", "256", "-u", "nobody"],
+        }[name]
+        ready = {"redis": "Ready to accept connections", "memcached": None}[name]
+        super().__init__(shutil.which(NEEDS[name][0]), arguments, cores=SERVER_CORES, ready=ready)
+        host, port = self.address.split(":")
+        until = time.monotonic() + system.START_TIMEOUT_S
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+                return
+            time.sleep(0.02)
+        raise SystemExit(f"{name} does not listen on {self.address}")
+
+
+def start(name, size, stack):
+    """A server with a value of `size` bytes, as something to `run`; `stack` ends it."""
+    if name in NEEDS:
+        return stack.enter_context(Lines(name, stack.enter_context(Peer(name)), size))
+    kind, variant = name.split("-", 1)
+    if kind == "echo":
+        server = stack.enter_context(system.Echo(variant, size, cores=SERVER_CORES))
+    else:
+        s3_address = system.free_address()
+        stack.enter_context(system.s3(s3_address, "memory", cores=LOAD_CORES))
+        disk = {"DISK_PATH": stack.enter_context(tempfile.TemporaryDirectory(prefix="milena-hits-"))}
+        disk["WRITE_MODE"] = "write-back"
+        server = stack.enter_context(system.Node(s3_address, cores=SERVER_CORES, GRPC_STACK=variant, **disk))
+    return stack.enter_context(Grpc(server, size))
+
+
+def main():
+    print(system.machine())
+    print(f"{VERB} of one key; {RUN_S} s a run, medians of {ROUNDS} rounds, the servers taking turns")
+    names = [name for name in SERVERS if all(map(shutil.which, NEEDS.get(name, [])))]
+    for name in set(SERVERS) - set(names):
+        print(f"{name} is not installed, and left out")
+    for size in SIZES:
+        results = {(name, load): [] for name in names for load in LOADS}
+        for _ in range(ROUNDS):
+            for name in names:
+                with contextlib.ExitStack() as stack:
+                    server = start(name, size, stack)
+                    for load in LOADS:
+                        connections, depth = (int(number) for number in load.split("x"))
+                        results[name, load].append(server.run(connections, depth))
+        table(size, names, results)
+
+
+def table(size, names, results):
+    print(f"\n{size} bytes\n")
+    print("| server | " + " | ".join(f"{load}: k/s | µs a request | worst and best" for load in LOADS) + " |")
+    print("|---|" + "---:|---:|---:|" * len(LOADS))
+    for name in names:
+        cells = []
+        for load in LOADS:
+            rates, costs = zip(*results[name, load])
+            cells.append(f"{system.median(rates) / 1e3:.1f} | {system.median(costs):.1f} | {min(costs):.1f} to {max(costs):.1f}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    print()
+    for load in LOADS:
+        cost = {name: system.median(cost for _, cost in results[name, load]) for name in names}
+        for name in names:
+            if name.startswith("node-"):
+                beside = [f"{cost[other] / cost[name]:.2f}x {other}" for other in names if other != name]
+                print(f"- {load}, requests per server-CPU-second of {name}: " + ", ".join(beside))
+
+
+main()

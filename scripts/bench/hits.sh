@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# What a memory hit costs: a node on either gRPC stack beside servers that do nothing but answer, and beside Redis and
+# memcached. Each server has a core of its own, the client another; they take turns. Takes some ten minutes.
+#
+#   scripts/bench/hits.sh
+#   SIZES=1024 LOADS=8x16 ROUNDS=3 scripts/bench/hits.sh
+#   SERVERS=echo-h2,node-tonic,node-h2 SIZES=100,1024 scripts/bench/hits.sh
+#
+#   SERVERS      of echo-tonic-multi-thread, echo-tonic-current-thread, echo-h2, node-tonic, node-h2, redis, memcached
+#                (all)
+#   SIZES        bytes of the value (100,1024,16384,65536)
+#   LOADS        connections x requests under way on each (8x16,64x1)
+#   VERB         get or put; put leaves out all but the nodes and redis (get)
+#   ROUNDS       how often each is measured (5)
+#   RUN_S        how long each time, about (2)
+#   SERVER_CORES, LOAD_CORES    (0), (1)
+#   BUILD=no     use the release binaries that are there
+#
+# Needs h2load, and for the last two redis-server, redis-benchmark, memcached and memcslap (Debian: nghttp2-client,
+# redis, memcached, libmemcached-tools). Servers that are not installed are left out.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+[[ ${BUILD:-yes} == no ]] || python3 -c 'import system; system.build(); system.build_echo()'
+exec python3 hits.py
