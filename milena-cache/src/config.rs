@@ -258,10 +258,10 @@ static RATE_LIMIT: Setting = Setting {
 static GRPC_STACK: Setting = Setting {
     name: "GRPC_STACK",
     also: &[],
-    presence: Presence::Default("tonic"),
+    presence: Presence::Default("h2"),
     expected: "tonic or h2",
-    example: "h2",
-    help: "What serves get, put and delete: tonic, or h2 (HTTP/2 directly, for less CPU per request)",
+    example: "tonic",
+    help: "What serves get, put and delete: h2 (HTTP/2 directly, for less CPU per request), or tonic",
 };
 
 impl Config {

@@ -6,6 +6,10 @@ use milena_cache::Node;
 use milena_cache::config::{Config, SETTINGS};
 use milena_server::program::Program;
 
+/// docs/benchmarks.md says what it saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(test)]
 mod tests;
 

@@ -52,8 +52,8 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "ADDR", default_value_t = DEV_ROUTER_ADDR)]
     listen: SocketAddr,
 
-    /// What serves get, put and delete of the nodes: tonic or h2
-    #[arg(long, value_name = "STACK", env = "GRPC_STACK", default_value = "tonic", value_parser = parse_grpc_stack)]
+    /// What serves get, put and delete of the nodes: h2 or tonic
+    #[arg(long, value_name = "STACK", env = "GRPC_STACK", default_value = "h2", value_parser = parse_grpc_stack)]
     grpc_stack: GrpcStack,
 
     /// What is logged to standard error, such as info, off or warn,milena_cache=debug
@@ -98,7 +98,7 @@ impl Dev {
 }
 
 fn parse_grpc_stack(text: &str) -> Result<GrpcStack, String> {
-    GrpcStack::parse(text).ok_or_else(|| "expected tonic or h2".to_owned())
+    GrpcStack::parse(text).ok_or_else(|| "expected h2 or tonic".to_owned())
 }
 
 /// A level as the servers take it. The S3 front logs every key that is not there as an error, so it is

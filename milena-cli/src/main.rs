@@ -21,6 +21,10 @@ use milena_server::build_info;
 
 use self::failure::{EXIT_CODES, Failure};
 
+/// That of the node and the router, which `dev` runs: docs/benchmarks.md says what it saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Milena, a distributed cache: memory, then local disk, then S3
 #[derive(Parser)]
 #[command(name = "milena", version = build_info::line(), after_help = EXIT_CODES)]

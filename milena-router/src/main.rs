@@ -6,6 +6,10 @@ use milena_router::Router;
 use milena_router::config::{Config, SETTINGS};
 use milena_server::program::Program;
 
+/// docs/benchmarks.md says what it saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let program = Program {
         name: "milena-router",

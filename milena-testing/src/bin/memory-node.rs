@@ -2,7 +2,7 @@
 //! gRPC server, the service and the operations are those of a real node.
 //!
 //! ```text
-//! memory-node [tonic|h2]
+//! memory-node [h2|tonic]
 //! ```
 //!
 //! Says `listening on ADDR` when it does, and serves until it is killed.
@@ -27,8 +27,8 @@ const VALUE_BYTES_MAX: usize = 16 << 20;
 #[tokio::main]
 async fn main() {
     let stack = std::env::args().nth(1);
-    let stack = stack.map_or(Some(GrpcStack::Tonic), |text| GrpcStack::parse(&text));
-    let stack = stack.expect("usage: memory-node [tonic|h2]");
+    let stack = stack.map_or(Some(GrpcStack::H2), |text| GrpcStack::parse(&text));
+    let stack = stack.expect("usage: memory-node [h2|tonic]");
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
     let room = MemoryConfig {
