@@ -13,20 +13,18 @@ import system
 
 SERVERS = system.setting(
     "SERVERS",
-    "echo-tonic-multi-thread,echo-tonic-current-thread,echo-h2,node-tonic,node-h2,redis,memcached",
+    "echo-tonic-as-it-comes,echo-tonic-current-thread,echo-h2,node-tonic,node-h2,redis,memcached",
 ).split(",")
 SIZES = [int(size) for size in system.setting("SIZES", "100,1024,16384,65536").split(",")]
 LOADS = system.setting("LOADS", "8x16,64x1").split(",")
-VERB = system.setting("VERB", "get")
 ROUNDS = system.setting("ROUNDS", 5)
 RUN_S = system.setting("RUN_S", 2)
 SERVER_CORES = system.setting("SERVER_CORES", "0")
 LOAD_CORES = system.setting("LOAD_CORES", "1")
 
 NEEDS = {"redis": ["redis-server"], "memcached": ["memcached"]}
-# Each is named by what it is measured against.
-CEILING, AS_TONIC_COMES = "echo-h2", "echo-tonic-multi-thread"
-KEY, REQUESTS_TO_LEARN_THE_RATE = "a-key-of-16-byte", 5_000
+KEY = "a-key-of-16-byte"
+REQUESTS_TO_LEARN_THE_RATE = 5_000
 
 
 def message(*fields):
@@ -51,19 +49,21 @@ class Grpc:
         for verb, request in ("Get", message(*name)), ("Put", message(*name, value)):
             (pathlib.Path(self.folder.name) / verb).write_bytes(request)
         if isinstance(server, system.Node):
-            self._load("Put", 1, 1, 1)
-        self.answer_bytes_min = size if VERB == "get" else 1
+            self._load("Put", 1, 1, 1, answer_bytes_min=1)
+        self.size = size
 
     def run(self, connections, depth):
-        """Requests a second, and how many there were."""
-        verb = VERB.capitalize()
-        rate = self._load(verb, connections, depth, REQUESTS_TO_LEARN_THE_RATE)
+        """Gets a second, and the server's processor time of each, in µs."""
+        rate = self._get(connections, depth, REQUESTS_TO_LEARN_THE_RATE)
         requests = max(REQUESTS_TO_LEARN_THE_RATE, int(rate * RUN_S))
         before = self.server.cpu_s()
-        rate = self._load(verb, connections, depth, requests)
+        rate = self._get(connections, depth, requests)
         return rate, (self.server.cpu_s() - before) * 1e6 / requests
 
-    def _load(self, verb, connections, depth, requests):
+    def _get(self, connections, depth, requests):
+        return self._load("Get", connections, depth, requests, answer_bytes_min=self.size)
+
+    def _load(self, verb, connections, depth, requests, answer_bytes_min):
         said = system.output(
             "h2load", f"-n{requests}", f"-c{connections}", f"-m{depth}",
             "-d", str(pathlib.Path(self.folder.name) / verb),
@@ -73,9 +73,8 @@ class Grpc:
         )
         bytes_of_answers = int(re.search(r"headers \(.*\), .*\((\d+)\) data", said)[1])
         answered = re.search(r"status codes: (\d+) 2xx", said)[1]
-        least = self.answer_bytes_min if verb == VERB.capitalize() and requests > 1 else 1
-        if int(answered) != requests or bytes_of_answers < requests * least:
-            raise SystemExit(f"not every request was answered with a value:\n{said}")
+        if int(answered) != requests or bytes_of_answers < requests * answer_bytes_min:
+            raise SystemExit(f"not every {verb} was answered as it should be:\n{said}")
         return float(re.search(r"([\d.]+) req/s", said)[1])
 
     def __enter__(self):
@@ -100,16 +99,16 @@ class Lines:
             put = b"set %s 0 0 %d\r\n%s\r\n" % (KEY.encode(), size, value)
             get, end_of_get = f"get {KEY}\r\n".encode(), b"END\r\n"
         with socket.create_connection((host, int(port)), timeout=10) as connection:
-            answers = [ask(connection, put, b"\r\n"), ask(connection, get, end_of_get)]
-        if len(answers[1]) < size:
-            raise SystemExit(f"{name} does not take a value of {size} bytes: {answers}")
-        self.request, answer = (put, answers[0]) if VERB == "put" else (get, answers[1])
-        self.answer_bytes = len(answer)
+            stored, found = ask(connection, put, b"\r\n"), ask(connection, get, end_of_get)
+        if len(found) < size:
+            raise SystemExit(f"{name} does not take a value of {size} bytes: {stored}")
+        self.request, self.answer_bytes = get, len(found)
 
     def run(self, connections, depth):
+        """As [`Grpc.run`]."""
         before = self.server.cpu_s()
         said = system.output(
-            str(system.ECHO / "lines"), self.server.address, str(connections), str(depth), str(RUN_S),
+            str(system.ECHO / "release/lines"), self.server.address, str(connections), str(depth), str(RUN_S),
             str(self.answer_bytes), self.request.decode(), cores=LOAD_CORES,
         )
         requests, rate = (float(part) for part in said.split())
@@ -163,14 +162,13 @@ def start(name, size, stack):
         s3_address = system.free_address()
         stack.enter_context(system.s3(s3_address, "memory", cores=LOAD_CORES))
         disk = {"DISK_PATH": stack.enter_context(tempfile.TemporaryDirectory(prefix="milena-hits-"))}
-        disk["WRITE_MODE"] = "write-back"
         server = stack.enter_context(system.Node(s3_address, cores=SERVER_CORES, GRPC_STACK=variant, **disk))
     return stack.enter_context(Grpc(server, size))
 
 
 def main():
     print(system.machine())
-    print(f"{VERB} of one key; {RUN_S} s a run, medians of {ROUNDS} rounds, the servers taking turns")
+    print(f"gets of one key; {RUN_S} s a run, medians of {ROUNDS} rounds, the servers taking turns")
     names = [name for name in SERVERS if all(map(shutil.which, NEEDS.get(name, [])))]
     for name in set(SERVERS) - set(names):
         print(f"{name} is not installed, and left out")

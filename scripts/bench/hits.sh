@@ -6,11 +6,11 @@
 #   SIZES=1024 LOADS=8x16 ROUNDS=3 scripts/bench/hits.sh
 #   SERVERS=echo-h2,node-tonic,node-h2 SIZES=100,1024 scripts/bench/hits.sh
 #
-#   SERVERS      of echo-tonic-multi-thread, echo-tonic-current-thread, echo-h2, node-tonic, node-h2, redis, memcached
-#                (all)
+#   SERVERS      of echo-tonic-as-it-comes (multi-thread, built as cargo does by itself), echo-tonic-multi-thread,
+#                echo-tonic-current-thread, echo-h2, node-tonic, node-h2, redis, memcached (all but the second)
 #   SIZES        bytes of the value (100,1024,16384,65536)
 #   LOADS        connections x requests under way on each (8x16,64x1)
-#   VERB         get or put; put leaves out all but the nodes and redis (get)
+#   VERB         get or put; put is for nodes, redis and memcached alone (get)
 #   ROUNDS       how often each is measured (5)
 #   RUN_S        how long each time, about (2)
 #   SERVER_CORES, LOAD_CORES    (0), (1)

@@ -16,7 +16,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-ECHO = ROOT / "bench/echo/target/release"
+ECHO = ROOT / "bench/echo/target"
 BUCKET = "milena-bench"
 KEYS = {"AWS_ACCESS_KEY_ID": "milena", "AWS_SECRET_ACCESS_KEY": "milena-development"}
 START_TIMEOUT_S = 30
@@ -30,9 +30,10 @@ def build():
 
 
 def build_echo():
-    """Builds what nodes are measured beside."""
-    command = ["cargo", "build", "--release", "--locked", "--target-dir", str(ECHO.parent)]
-    subprocess.run(command, cwd=ROOT / "bench/echo", check=True)
+    """Builds what nodes are measured beside: as nodes are built, and as cargo builds by itself."""
+    for how in (["--release", "--features", "mimalloc"], ["--profile", "plain"]):
+        command = ["cargo", "build", "--locked", "--target-dir", str(ECHO), *how]
+        subprocess.run(command, cwd=ROOT / "bench/echo", check=True)
 
 
 def setting(name, default):
@@ -164,10 +165,13 @@ class MemoryNode(Program):
 
 
 class Echo(Program):
-    """A server of one thread that answers every get with the same value of so many bytes."""
+    """A server that answers every get with the same value of so many bytes."""
 
     def __init__(self, stack, value_bytes, cores=None):
-        super().__init__(str(ECHO / "milena-bench-echo"), [stack, str(value_bytes)], cores=cores)
+        build = "release"
+        if stack == "tonic-as-it-comes":
+            build, stack = "plain", "tonic-multi-thread"
+        super().__init__(str(ECHO / build / "milena-bench-echo"), [stack, str(value_bytes)], cores=cores)
         self.address = self.said.split()[-1]
 
 
