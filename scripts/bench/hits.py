@@ -22,7 +22,7 @@ RUN_S = system.setting("RUN_S", 2)
 SERVER_CORES = system.setting("SERVER_CORES", "0")
 LOAD_CORES = system.setting("LOAD_CORES", "1")
 
-NEEDS = {"redis": ["redis-server"], "memcached": ["memcached"]}
+PEERS = {"redis": "redis-server", "memcached": "memcached"}
 KEY = "a-key-of-16-byte"
 REQUESTS_TO_LEARN_THE_RATE = 5_000
 
@@ -105,7 +105,7 @@ class Lines:
         self.request, self.answer_bytes = get, len(found)
 
     def run(self, connections, depth):
-        """As [`Grpc.run`]."""
+        """As `Grpc.run`."""
         before = self.server.cpu_s()
         said = system.output(
             str(system.ECHO / "release/lines"), self.server.address, str(connections), str(depth), str(RUN_S),
@@ -141,7 +141,7 @@ class Peer(system.Program):
             "memcached": ["-l", "127.0.0.1", "-p", port, "-t", "1", "-m", "256", "-u", "nobody"],
         }[name]
         ready = {"redis": "Ready to accept connections", "memcached": None}[name]
-        super().__init__(shutil.which(NEEDS[name][0]), arguments, cores=SERVER_CORES, ready=ready)
+        super().__init__(shutil.which(PEERS[name]), arguments, cores=SERVER_CORES, ready=ready)
         host, port = self.address.split(":")
         until = time.monotonic() + system.START_TIMEOUT_S
         while time.monotonic() < until:
@@ -153,7 +153,7 @@ class Peer(system.Program):
 
 def start(name, size, stack):
     """A server with a value of `size` bytes, as something to `run`; `stack` ends it."""
-    if name in NEEDS:
+    if name in PEERS:
         return stack.enter_context(Lines(name, stack.enter_context(Peer(name)), size))
     kind, variant = name.split("-", 1)
     if kind == "echo":
@@ -169,7 +169,9 @@ def start(name, size, stack):
 def main():
     print(system.machine())
     print(f"gets of one key; {RUN_S} s a run, medians of {ROUNDS} rounds, the servers taking turns")
-    names = [name for name in SERVERS if all(map(shutil.which, NEEDS.get(name, [])))]
+    if not shutil.which("h2load"):
+        raise SystemExit("h2load is not installed (Debian: nghttp2-client)")
+    names = [name for name in SERVERS if name not in PEERS or shutil.which(PEERS[name])]
     for name in set(SERVERS) - set(names):
         print(f"{name} is not installed, and left out")
     for size in SIZES:

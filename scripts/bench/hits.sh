@@ -10,14 +10,13 @@
 #                echo-tonic-current-thread, echo-h2, node-tonic, node-h2, redis, memcached (all but the second)
 #   SIZES        bytes of the value (100,1024,16384,65536)
 #   LOADS        connections x requests under way on each (8x16,64x1)
-#   VERB         get or put; put is for nodes, redis and memcached alone (get)
 #   ROUNDS       how often each is measured (5)
 #   RUN_S        how long each time, about (2)
 #   SERVER_CORES, LOAD_CORES    (0), (1)
 #   BUILD=no     use the release binaries that are there
 #
-# Needs h2load, and for the last two redis-server, redis-benchmark, memcached and memcslap (Debian: nghttp2-client,
-# redis, memcached, libmemcached-tools). Servers that are not installed are left out.
+# Needs h2load (Debian: nghttp2-client). Redis and memcached are left out if they are not installed (Debian:
+# redis-server, memcached).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 [[ ${BUILD:-yes} == no ]] || python3 -c 'import system; system.build(); system.build_echo()'

@@ -72,11 +72,11 @@ impl Log {
         Ok(())
     }
 
-    /// What the active segment takes of up to so many records without references, its footer included; `None` if it
-    /// is full.
-    pub(super) fn room_for_records(&self, records: usize) -> Option<u64> {
+    /// The bytes that so many records, of which so many are dirty and none is a reference, may have in the active
+    /// segment; `None` if not even their footer entries fit.
+    pub(super) fn room_for_records(&self, records: usize, dirty: usize) -> Option<u64> {
         let active = self.active.as_ref()?;
-        let dirty = self.site.shared.dirty.count() + records;
+        let dirty = self.site.shared.dirty.count() + dirty;
         let footer_bytes = active.contents.footer_bytes(records, 0, dirty);
         let taken = u64::from(active.end) + footer_bytes;
         u64::from(self.site.config.segment_bytes).checked_sub(taken)

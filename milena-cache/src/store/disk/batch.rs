@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::caller::Allowance;
+use super::caller::Taken;
 use super::dirty_recovery::encode_marks;
 use super::files::is_lack_of_descriptors;
 use super::log::Record;
@@ -24,8 +24,8 @@ const BYTES_PER_BATCH_MAX: usize = 8 << 20;
 pub(super) enum By {
     /// The writer's thread: anything, and it may wait a moment for more.
     Thread,
-    /// A caller, who may still add so much.
-    Caller(Allowance),
+    /// A caller, who has taken this for it.
+    Caller(Taken),
 }
 
 #[derive(Default)]
@@ -74,7 +74,7 @@ impl Writer {
             }
             next = self.next_of_batch(&batch, &mut by);
         }
-        if matches!(by, By::Thread) {
+        if self.site.is_durable() {
             self.returning.expect(batch.writes.len());
         }
         self.refuse_dirty(&mut batch);
@@ -106,14 +106,14 @@ impl Writer {
     }
 
     fn next_of_batch(&mut self, batch: &Batch, by: &mut By) -> Option<Command> {
-        let By::Caller(allowance) = by else {
+        let By::Caller(taken) = by else {
             return self.returning.next(&self.queue, batch.writes.len());
         };
         let State::On { log, .. } = &self.state else {
             return None;
         };
         let command = self.queue.pop()?;
-        if allowance.admits(log, &command) {
+        if taken.takes(log, &command) {
             return Some(command);
         }
         self.queue.put_back(command);

@@ -81,45 +81,41 @@ impl Drop for Unattended<'_> {
     }
 }
 
-/// What a caller may still add to his batch.
-pub(super) struct Allowance {
+/// What a caller has taken for his batch.
+#[derive(Default)]
+pub(super) struct Taken {
     writes: usize,
+    dirty: usize,
     bytes: usize,
-    /// Of the active segment.
-    segment_bytes: u64,
+    record_bytes: u64,
 }
 
-impl Allowance {
-    /// `None` if a caller may write nothing.
-    fn of(log: &Log) -> Option<Self> {
-        Some(Self {
-            writes: WRITES_MAX,
-            bytes: BYTES_MAX,
-            segment_bytes: log.room_for_records(WRITES_MAX)?,
-        })
-    }
-
+impl Taken {
     /// Takes note of `command`, if a caller may do it.
-    pub(super) fn admits(&mut self, log: &Log, command: &Command) -> bool {
+    pub(super) fn takes(&mut self, log: &Log, command: &Command) -> bool {
         let Command::Write(queued) = command else {
             return false;
         };
         let write = &queued.write;
-        let bytes = write.bytes();
-        let record_bytes = write.record_bytes();
-        let is_short = bytes <= WRITE_BYTES_MAX && write.value_file.is_none();
-        if self.writes == 0
-            || self.bytes < bytes
-            || self.segment_bytes < record_bytes
-            || !is_short
-            || !is_planned_from_memory(log, write)
-        {
+        let with_it = Self {
+            writes: self.writes + 1,
+            dirty: self.dirty + usize::from(write.dirty.is_some()),
+            bytes: self.bytes + write.bytes(),
+            record_bytes: self.record_bytes + write.record_bytes(),
+        };
+        let is_short = write.bytes() <= WRITE_BYTES_MAX && write.value_file.is_none();
+        if !is_short || !with_it.fits(log) || !is_planned_from_memory(log, write) {
             return false;
         }
-        self.writes -= 1;
-        self.bytes -= bytes;
-        self.segment_bytes -= record_bytes;
+        *self = with_it;
         true
+    }
+
+    fn fits(&self, log: &Log) -> bool {
+        let room = log.room_for_records(self.writes, self.dirty);
+        self.writes <= WRITES_MAX
+            && self.bytes <= BYTES_MAX
+            && room.is_some_and(|room| self.record_bytes <= room)
     }
 }
 
@@ -146,11 +142,12 @@ impl Writer {
             recovery: None,
             ..
         } = &self.state
-            && let Some(mut allowance) = Allowance::of(log)
-            && allowance.admits(log, &first)
         {
-            self.write_batch(first, By::Caller(allowance));
-            return !self.has_background_work();
+            let mut taken = Taken::default();
+            if taken.takes(log, &first) {
+                self.write_batch(first, By::Caller(taken));
+                return !self.has_background_work();
+            }
         }
         self.queue.put_back(first);
         false

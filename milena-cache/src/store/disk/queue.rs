@@ -98,3 +98,76 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A command, and who waits for it.
+    fn command() -> (Command, oneshot::Receiver<()>) {
+        let (done, answer) = oneshot::channel();
+        (Command::Maintain(done), answer)
+    }
+
+    fn answer(queue: &Queue) {
+        let Some(Command::Maintain(done)) = queue.pop() else {
+            panic!("there is a command");
+        };
+        done.send(()).expect("somebody waits");
+    }
+
+    #[test]
+    fn commands_are_taken_in_their_order_and_what_is_put_back_comes_first() {
+        let queue = Queue::default();
+        let (first, mut of_first) = command();
+        let (second, mut of_second) = command();
+        queue.push(first);
+        queue.push(second);
+        let taken = queue.pop().unwrap();
+        queue.put_back(taken);
+        answer(&queue);
+        assert!(of_first.try_recv().is_ok() && of_second.try_recv().is_err());
+        answer(&queue);
+        assert!(of_second.try_recv().is_ok() && queue.is_empty());
+    }
+
+    #[test]
+    fn a_call_is_not_missed_by_who_waits_after_it() {
+        let queue = Queue::default();
+        queue.call();
+        queue.wait();
+        queue.push(command().0);
+        queue.wait();
+        queue.pop();
+        queue.leave();
+        queue.wait();
+        assert!(queue.is_left());
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_a_call() {
+        let queue = Arc::<Queue>::default();
+        let of_thread = Arc::clone(&queue);
+        let waiting = thread::spawn(move || of_thread.wait());
+        queue.ask(command().0);
+        waiting.join().unwrap();
+    }
+
+    #[test]
+    fn at_the_end_whoever_waits_for_an_answer_learns_that_there_will_be_none() {
+        let queue = Queue::default();
+        let (before, mut of_before) = command();
+        queue.push(before);
+        queue.end();
+        let (after, mut of_after) = command();
+        queue.push(after);
+        let closed = oneshot::error::TryRecvError::Closed;
+        assert_eq!(of_before.try_recv(), Err(closed.clone()));
+        assert_eq!(of_after.try_recv(), Err(closed));
+    }
+}

@@ -1,7 +1,7 @@
 //! Waiting for who has just been answered: most come back with their next write within microseconds, and what
-//! comes together costs one system call, one sync and few wake-ups.
+//! comes together costs one sync.
 //!
-//! On the writer's thread. Gives the processor away instead of sleeping, because being woken up takes longer than
+//! On the writer's thread, with `always`; else whoever comes back may write himself. Gives the processor away instead of sleeping, because being woken up takes longer than
 //! what is waited for, and only for a moment. Who writes alone is never waited for.
 
 use std::thread;
@@ -39,5 +39,26 @@ impl Returning {
             self.turns_left -= 1;
             thread::yield_now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn only_who_did_not_write_alone_is_waited_for_and_not_for_ever() {
+        let (queue, mut returning) = (Queue::default(), Returning::default());
+        returning.expect(1);
+        assert_eq!(returning.turns_left, 0);
+        returning.expect(2);
+        assert!(returning.next(&queue, 2).is_none());
+        assert_eq!(returning.turns_left, TURNS_MAX, "all have come back");
+        queue.push(Command::Maintain(oneshot::channel().0));
+        assert!(returning.next(&queue, 0).is_some());
+        assert!(returning.next(&queue, 1).is_none());
+        assert_eq!(returning.turns_left, 0);
     }
 }

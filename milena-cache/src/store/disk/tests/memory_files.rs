@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, ThreadId};
 
 use rustix::io::Errno;
 
@@ -26,6 +27,8 @@ struct State {
     writes: u32,
     /// The bytes of all writes to segments that are not zero: padding is no data.
     data_bytes_written: u64,
+    /// Who wrote to a segment last.
+    writer: Option<ThreadId>,
     /// How many files are open.
     open: usize,
     faults: Faults,
@@ -96,6 +99,11 @@ impl MemoryFiles {
     /// The bytes that were written to segments, but for zeros.
     pub(in super::super) fn data_bytes_written(&self) -> u64 {
         self.state().data_bytes_written
+    }
+
+    /// The thread that wrote to a segment last.
+    pub(in super::super) fn writer(&self) -> Option<ThreadId> {
+        self.state().writer
     }
 
     pub(in super::super) fn bytes_highest(&self) -> u64 {
@@ -411,6 +419,7 @@ impl DataFile for MemoryFile {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         let offset = usize::try_from(offset).unwrap();
         let mut state = self.0.state();
+        state.writer = Some(thread::current().id());
         state.data_bytes_written += bytes.iter().filter(|byte| **byte != 0).count() as u64;
         state.write(self.1, &bytes, offset)
     }

@@ -1,6 +1,7 @@
 //! What the disk store promises, tested as a whole: on files in memory that can fail and forget
 //! (`memory_files.rs`), and where the operating system matters, on real ones.
 
+mod caller;
 mod caps;
 mod carry;
 mod damage;
