@@ -132,8 +132,12 @@ fn is_planned_from_memory(log: &Log, write: &Write) -> bool {
 }
 
 impl Writer {
-    /// Writes one batch, if a caller may; says whether that leaves nothing to the thread.
+    /// Writes one batch, if a caller may; says whether that leaves nothing to the thread. What goes on in the
+    /// background is not to fall behind the writes: while it does, all of them are the thread's.
     fn write_as_caller(&mut self) -> bool {
+        if self.has_background_work() {
+            return false;
+        }
         let Some(first) = self.queue.pop() else {
             return true;
         };
