@@ -404,6 +404,16 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn as_many_threads_serve_as_are_asked_for() {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let three = NonZeroUsize::new(3);
+        let server = GrpcServer::start(any_port, three, 1, Routes::default()).await;
+        let server = server.unwrap();
+        assert_eq!(server.workers.len(), 3);
+        assert!(server.stop(Duration::from_secs(20)).await);
+    }
+
     #[test]
     fn a_message_over_the_limit_is_an_invalid_argument_that_names_it() {
         let refused = |status: Status| {

@@ -51,8 +51,8 @@ impl GrpcStack {
     }
 }
 
-/// Serves every gRPC service of the node on `addr`, on as many threads (`None`: one for each core); gives also what reports its health, which
-/// is serving.
+/// Serves every gRPC service of the node on `addr`, on as many threads (`None`: one for each core); gives also what
+/// reports its health, which is serving.
 ///
 /// # Errors
 /// When the address cannot be listened on or a thread cannot be started.

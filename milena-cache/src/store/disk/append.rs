@@ -1,6 +1,6 @@
 //! Appending: records go to the end of the log and then into the index.
 //!
-//! On the writer thread, a part of the log. Invariants: a record is in the index only once it is written (and
+//! By the writer, a part of the log. Invariants: a record is in the index only once it is written (and
 //! synced, with `always`); the order of the index is the order of the log.
 
 use std::io::{self, IoSlice};

@@ -1,7 +1,7 @@
 //! A batch: what queued while the last one was written goes out at once, and is answered.
 //!
-//! On the writer's thread, or on a caller's. Invariant: a key comes once in a batch, so that each write finds in the index what it
-//! supersedes.
+//! On the writer's thread, or on a caller's. Invariant: a key comes once in a batch, so that each write finds in the
+//! index what it supersedes.
 
 use std::collections::HashSet;
 

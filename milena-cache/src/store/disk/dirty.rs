@@ -1,6 +1,6 @@
 //! The dirty records: those that the durable tier does not have yet, by key, by place and by age.
 //!
-//! Kept in memory, made anew when the store is opened (`dirty_recovery.rs`). The writer thread says what becomes
+//! Kept in memory, made anew when the store is opened (`dirty_recovery.rs`). The writer says what becomes
 //! dirty or clean and where it lies; whoever uploads takes keys from it. Knows nothing of files. Invariants: a
 //! key is here exactly while its newest record is dirty; what is here is never dropped for space.
 

@@ -1,6 +1,6 @@
 //! The log: the segments in their order, one of them being written. Records go in at its end.
 //!
-//! Owned by the one writer thread, so nothing here is locked. Knows nothing of queues and callers.
+//! Owned by the one writer, so nothing here is locked. Knows nothing of queues and callers.
 //!
 //! Invariants: the files never pass `max_bytes`, because room is made before a segment is opened; nothing in a
 //! segment is acknowledged before the manifest lists the segment. `append.rs` has those of what goes in.

@@ -1,6 +1,6 @@
 //! From a put or delete to the record that is appended for it: what does it supersede?
 //!
-//! Runs on the writer thread, in the order of the log. Reads the head of what it supersedes, to
+//! By the writer, in the order of the log. Reads the head of what it supersedes, to
 //! verify that it is of the same key and to learn until when it is needed.
 
 use milena_cluster::key::EntryKey;

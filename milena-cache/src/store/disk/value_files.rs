@@ -1,6 +1,6 @@
 //! Which value files there are and whose they are: what counts of them, and which are to be removed.
 //!
-//! Owned by the writer thread, as a part of the log. Does not touch files. Invariants: every file of a
+//! Owned by the writer, as a part of the log. Does not touch files. Invariants: every file of a
 //! value that is there, or that is being written, is in exactly one of the lists and counted; one record
 //! at most has a file, the newest that refers to it.
 

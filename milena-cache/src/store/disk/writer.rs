@@ -27,7 +27,7 @@ use crate::store::write_back::WriteId;
 /// What is carried over between two upkeeps, at most: so many bytes a second with the usual setting.
 const CARRY_BYTES_PER_UPKEEP: u64 = 64 << 20;
 
-/// What the writer thread is asked to do.
+/// What the writer is asked to do.
 pub(super) enum Command {
     /// Do this write, and say when it is done.
     Write(Box<Queued>),
@@ -89,9 +89,7 @@ pub(super) fn run(shared: &Mutex<Option<Writer>>, queue: &Queue) -> Option<Close
         };
         match turn {
             Turn::MoreToDo => {}
-            Turn::Done => {
-                queue.wait();
-            }
+            Turn::Done => queue.wait(),
             Turn::Closed(closed) => break Some(closed),
             Turn::Left => break None,
         }
