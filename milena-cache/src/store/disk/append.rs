@@ -15,6 +15,17 @@ use super::segment::padding;
 use super::shared::{Counters, Shared};
 use super::value_files::Appended;
 
+/// What is to be added to the active segment.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Added {
+    pub(super) records: usize,
+    pub(super) bytes: u64,
+    /// Records that refer to a value in a file.
+    pub(super) references: usize,
+    /// All that is dirty then, which the footer lists.
+    pub(super) dirty: usize,
+}
+
 impl Log {
     /// Appends and indexes `records`, in this order. If the segment fails, what it did not take goes
     /// once into a new one.
@@ -72,44 +83,47 @@ impl Log {
         Ok(())
     }
 
-    /// The bytes that so many records, of which so many are dirty and none is a reference, may have in the active
-    /// segment; `None` if not even their footer entries fit.
-    pub(super) fn room_for_records(&self, records: usize, dirty: usize) -> Option<u64> {
-        let active = self.active.as_ref()?;
-        let dirty = self.site.shared.dirty.count() + dirty;
-        let footer_bytes = active.contents.footer_bytes(records, 0, dirty);
-        let taken = u64::from(active.end) + footer_bytes;
-        u64::from(self.site.config.segment_bytes).checked_sub(taken)
+    /// Whether the active segment has room for that, its footer included.
+    pub(super) fn has_room(&self, added: Added) -> bool {
+        self.active.as_ref().is_some_and(|active| {
+            let Added {
+                records,
+                references,
+                dirty,
+                ..
+            } = added;
+            let footer_bytes = active.contents.footer_bytes(records, references, dirty);
+            let end = u64::from(active.end) + added.bytes + footer_bytes;
+            end <= self.site.config.segment_bytes.into()
+        })
     }
 
     /// How many of `records` the active segment takes, its footer included.
     pub(super) fn fitting(&self, records: &[Record<'_>]) -> usize {
         let Some(active) = &self.active else { return 0 };
         let segment_bytes = u64::from(self.site.config.segment_bytes);
-        let mut end = u64::from(active.end);
-        let mut fitting = 0;
-        let mut references = 0;
-        let mut dirty = self.site.shared.dirty.count();
+        let mut added = Added {
+            dirty: self.site.shared.dirty.count(),
+            ..Added::default()
+        };
         let mut referred_bytes = self.values.bytes_of(active.segment.id);
         for record in records {
             if let Some(reference) = record.reference() {
                 // Not all in one segment: they go when it goes.
                 if referred_bytes >= segment_bytes {
-                    break;
+                    return added.records;
                 }
                 referred_bytes += reference.shape.file_bytes();
-                references += 1;
+                added.references += 1;
             }
-            end += record.head.record_bytes();
-            dirty += usize::from(record.new_dirty.is_some());
-            let contents = &active.contents;
-            let with_footer = end + contents.footer_bytes(fitting + 1, references, dirty);
-            if with_footer > segment_bytes {
-                break;
+            added.records += 1;
+            added.bytes += record.head.record_bytes();
+            added.dirty += usize::from(record.new_dirty.is_some());
+            if !self.has_room(added) {
+                return added.records - 1;
             }
-            fitting += 1;
         }
-        fitting
+        added.records
     }
 
     /// Writes `records`, which fit, to the active segment, and then indexes them.

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::caller::Taken;
+use super::caller;
 use super::dirty_recovery::encode_marks;
 use super::files::is_lack_of_descriptors;
 use super::log::Record;
@@ -21,19 +21,23 @@ const WRITES_PER_BATCH_MAX: usize = 512;
 const BYTES_PER_BATCH_MAX: usize = 8 << 20;
 
 /// Who writes a batch, and so what may be in it.
+#[derive(Clone, Copy)]
 pub(super) enum By {
     /// The writer's thread: anything, and it may wait a moment for more.
     Thread,
-    /// A caller, who has taken this for it.
-    Caller(Taken),
+    /// A caller: what `caller.rs` lets him take.
+    Caller,
 }
 
 #[derive(Default)]
-struct Batch {
-    writes: Vec<Queued>,
+pub(super) struct Batch {
+    pub(super) writes: Vec<Queued>,
     uploaded: Vec<Uploaded>,
     keys: HashSet<u64>,
-    bytes: usize,
+    pub(super) bytes: usize,
+    pub(super) record_bytes: u64,
+    /// How many of the writes the durable tier does not have.
+    pub(super) dirty: usize,
 }
 
 impl Batch {
@@ -47,6 +51,8 @@ impl Batch {
         match command {
             Command::Write(queued) if self.keys.insert(queued.write.key_hash) => {
                 self.bytes += queued.write.bytes();
+                self.record_bytes += queued.write.record_bytes();
+                self.dirty += usize::from(queued.write.dirty.is_some());
                 self.writes.push(*queued);
                 None
             }
@@ -61,7 +67,7 @@ impl Batch {
 
 impl Writer {
     /// Collects what has queued behind `first`, writes it, and answers.
-    pub(super) fn write_batch(&mut self, first: Command, mut by: By) {
+    pub(super) fn write_batch(&mut self, first: Command, by: By) {
         let mut batch = Batch::default();
         let mut next = Some(first);
         while let Some(command) = next {
@@ -72,7 +78,7 @@ impl Writer {
             if batch.is_full() {
                 break;
             }
-            next = self.next_of_batch(&batch, &mut by);
+            next = self.next_of_batch(&batch, by);
         }
         if self.site.is_durable() {
             self.returning.expect(batch.writes.len());
@@ -105,19 +111,11 @@ impl Writer {
         self.answer_uploaded(batch.uploaded, &result);
     }
 
-    fn next_of_batch(&mut self, batch: &Batch, by: &mut By) -> Option<Command> {
-        let By::Caller(taken) = by else {
-            return self.returning.next(&self.queue, batch.writes.len());
-        };
-        let State::On { log, .. } = &self.state else {
-            return None;
-        };
-        let command = self.queue.pop()?;
-        if taken.takes(log, &command) {
-            return Some(command);
+    fn next_of_batch(&mut self, batch: &Batch, by: By) -> Option<Command> {
+        match by {
+            By::Thread => self.returning.next(&self.queue, batch.writes.len()),
+            By::Caller => caller::next(&self.state, &self.queue, batch),
         }
-        self.queue.put_back(command);
-        None
     }
 
     /// What is dirty is kept or refused; other puts may be declined.

@@ -5,18 +5,19 @@
 //! written, not synced, that supersede nothing whose head would have to be read from there. Only on a runtime that
 //! has other threads to go on with: the system may let even such a write wait. Everything else is the thread's.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::TryLockError;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::yield_now;
 
-use super::batch::By;
+use super::append::Added;
+use super::batch::{Batch, By};
 use super::index::Candidate;
 use super::log::Log;
 use super::plan::Write;
 use super::queue::Queue;
 use super::shared::Shared;
-use super::writer::{Command, State, Writer};
+use super::writer::{Command, Lent, State, Writer};
 
 /// A longer write takes longer than to wake a thread.
 const WRITE_BYTES_MAX: usize = 64 << 10;
@@ -38,11 +39,7 @@ pub(super) fn may_write() -> bool {
 
 /// Does what has queued, as far as a caller may, unless somebody else does or has done what this one waits for; leaves
 /// the rest to the thread.
-pub(super) async fn work(
-    writer: &Mutex<Option<Writer>>,
-    queue: &Queue,
-    still_waits: impl Fn() -> bool,
-) {
+pub(super) async fn work(writer: &Lent, queue: &Queue, still_waits: impl Fn() -> bool) {
     let unattended = Unattended(queue);
     // Who else is ready to write on this thread comes first: it makes one batch.
     yield_now().await;
@@ -53,7 +50,7 @@ pub(super) async fn work(
 }
 
 /// Whether the thread need not be called.
-fn is_worked_off(writer: &Mutex<Option<Writer>>, queue: &Queue) -> bool {
+fn is_worked_off(writer: &Lent, queue: &Queue) -> bool {
     for _ in 0..BATCHES_MAX {
         let is_done = match writer.try_lock() {
             Ok(mut writer) => writer.as_mut().is_some_and(Writer::write_as_caller),
@@ -81,42 +78,41 @@ impl Drop for Unattended<'_> {
     }
 }
 
-/// What a caller has taken for his batch.
-#[derive(Default)]
-pub(super) struct Taken {
-    writes: usize,
-    dirty: usize,
-    bytes: usize,
-    record_bytes: u64,
+/// The next command, if a caller may add it to `batch`.
+pub(super) fn next(state: &State, queue: &Queue, batch: &Batch) -> Option<Command> {
+    let State::On {
+        log,
+        recovery: None,
+        ..
+    } = state
+    else {
+        return None;
+    };
+    let command = queue.pop()?;
+    if may_take(log, batch, &command) {
+        return Some(command);
+    }
+    queue.put_back(command);
+    None
 }
 
-impl Taken {
-    /// Takes note of `command`, if a caller may do it.
-    pub(super) fn takes(&mut self, log: &Log, command: &Command) -> bool {
-        let Command::Write(queued) = command else {
-            return false;
-        };
-        let write = &queued.write;
-        let with_it = Self {
-            writes: self.writes + 1,
-            dirty: self.dirty + usize::from(write.dirty.is_some()),
-            bytes: self.bytes + write.bytes(),
-            record_bytes: self.record_bytes + write.record_bytes(),
-        };
-        let is_short = write.bytes() <= WRITE_BYTES_MAX && write.value_file.is_none();
-        if !is_short || !with_it.fits(log) || !is_planned_from_memory(log, write) {
-            return false;
-        }
-        *self = with_it;
-        true
-    }
-
-    fn fits(&self, log: &Log) -> bool {
-        let room = log.room_for_records(self.writes, self.dirty);
-        self.writes <= WRITES_MAX
-            && self.bytes <= BYTES_MAX
-            && room.is_some_and(|room| self.record_bytes <= room)
-    }
+fn may_take(log: &Log, batch: &Batch, command: &Command) -> bool {
+    let Command::Write(queued) = command else {
+        return false;
+    };
+    let write = &queued.write;
+    let added = Added {
+        records: batch.writes.len() + 1,
+        bytes: batch.record_bytes + write.record_bytes(),
+        references: 0,
+        dirty: log.site.shared.dirty.count() + batch.dirty + usize::from(write.dirty.is_some()),
+    };
+    write.value_file.is_none()
+        && write.bytes() <= WRITE_BYTES_MAX
+        && batch.bytes + write.bytes() <= BYTES_MAX
+        && added.records <= WRITES_MAX
+        && log.has_room(added)
+        && is_planned_from_memory(log, write)
 }
 
 /// Whether the heads of all that `write` may supersede, which its plan reads, are in memory.
@@ -138,22 +134,10 @@ impl Writer {
         if self.has_background_work() {
             return false;
         }
-        let Some(first) = self.queue.pop() else {
-            return true;
-        };
-        if let State::On {
-            log,
-            recovery: None,
-            ..
-        } = &self.state
-        {
-            let mut taken = Taken::default();
-            if taken.takes(log, &first) {
-                self.write_batch(first, By::Caller(taken));
-                return !self.has_background_work();
-            }
+        if let Some(first) = next(&self.state, &self.queue, &Batch::default()) {
+            self.write_batch(first, By::Caller);
+            return !self.has_background_work();
         }
-        self.queue.put_back(first);
-        false
+        self.queue.is_empty()
     }
 }

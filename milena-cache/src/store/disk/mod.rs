@@ -71,7 +71,7 @@ mod writer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
 use async_trait::async_trait;
@@ -98,7 +98,7 @@ use planted::Planted;
 use queue::Queue;
 use shared::Shared;
 use value_room::ValueRoom;
-use writer::{Command, Queued, Writer};
+use writer::{Command, Lent, Queued, Writer};
 
 /// The memory that queued writes may take; whoever comes then waits. One larger write goes alone.
 const QUEUE_BYTES_MAX: u32 = 64 << 20;
@@ -136,8 +136,7 @@ pub struct DiskStore {
     clock: Clock,
     key_hash: fn(&EntryKey) -> u64,
     queue: Arc<Queue>,
-    /// `None` once it has ended.
-    writer: Arc<Mutex<Option<Writer>>>,
+    writer: Arc<Lent>,
     /// What bounds the queue.
     room: Arc<Semaphore>,
     dirty_room: DirtyRoom,
@@ -348,7 +347,7 @@ struct Parts {
     clock: Clock,
     key_hash: fn(&EntryKey) -> u64,
     queue: Arc<Queue>,
-    writer: Arc<Mutex<Option<Writer>>>,
+    writer: Arc<Lent>,
     thread: thread::JoinHandle<()>,
     config: Arc<DiskConfig>,
 }
@@ -363,7 +362,7 @@ impl Parts {
         let (log, recovery) = open::open(site).map_err(|e| in_path(&config, e))?;
         let queue = Arc::<Queue>::default();
         let writer = Writer::new(log, recovery, Arc::clone(&queue));
-        let writer = Arc::new(Mutex::new(Some(writer)));
+        let writer = Arc::new(Lent::new(Some(writer)));
         let (of_thread, queued) = (Arc::clone(&writer), Arc::clone(&queue));
         let thread = thread::Builder::new().name("disk-writer".to_owned());
         let thread = thread.spawn(move || {

@@ -1,8 +1,9 @@
 //! Waiting for who has just been answered: most come back with their next write within microseconds, and what
 //! comes together costs one sync.
 //!
-//! On the writer's thread, with `always`; else whoever comes back may write himself. Gives the processor away instead of sleeping, because being woken up takes longer than
-//! what is waited for, and only for a moment. Who writes alone is never waited for.
+//! On the writer's thread, with `always`; else whoever comes back may write himself. Gives the processor away instead
+//! of sleeping, because being woken up takes longer than what is waited for, and only for a moment. Who writes alone
+//! is never waited for.
 
 use std::thread;
 

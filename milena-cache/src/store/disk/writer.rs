@@ -79,11 +79,14 @@ enum Turn {
     Left,
 }
 
+/// The writer, lent to one at a time; `None` once it has ended.
+pub(super) type Lent = Mutex<Option<Writer>>;
+
 /// Works until it is told to close, or everybody who could ask for something is gone. The writer is gone then.
-pub(super) fn run(shared: &Mutex<Option<Writer>>, queue: &Queue) -> Option<Closed> {
-    let ended = EndsQueue(queue);
+pub(super) fn run(lent: &Lent, queue: &Queue) -> Option<Closed> {
+    let _ends_queue = EndsQueue(queue);
     let closed = loop {
-        let turn = match shared.lock() {
+        let turn = match lent.lock() {
             Ok(mut writer) => writer.as_mut().map_or(Turn::Left, Writer::take_turn),
             Err(_panicked) => Turn::Left,
         };
@@ -94,11 +97,9 @@ pub(super) fn run(shared: &Mutex<Option<Writer>>, queue: &Queue) -> Option<Close
             Turn::Left => break None,
         }
     };
-    let mut writer = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let last = writer.take();
+    let writer = lent.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Not with the lock, and before the queue ends.
     drop(writer);
-    drop(last);
-    drop(ended);
     closed
 }
 
