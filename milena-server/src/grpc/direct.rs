@@ -277,23 +277,27 @@ fn begin<U: Unary>(
     respond: SendResponse<Data>,
     cx: &mut Context<'_>,
 ) -> Option<BoxFuture<'static, ()>> {
-    let of_call = Arc::clone(shared);
-    // Whether it could still be told the answer is the caller's concern alone.
-    let mut call: BoxFuture<'static, ()> = match shared.direct_method(&request) {
+    let mut call = match shared.direct_method(&request) {
         Some(method) => {
             let at_once = || call::answer_now(shared, method, request, respond, cx);
             let incoming = catch_unwind(AssertUnwindSafe(at_once)).ok()??;
-            Box::pin(async move {
-                let answer = call::answer(&of_call, method, incoming);
-                let _sent = AssertUnwindSafe(answer).catch_unwind().await;
-            })
+            let shared = Arc::clone(shared);
+            isolated(async move { call::answer(&shared, method, incoming).await })
         }
-        None => Box::pin(async move {
-            let answer = routed::answer(&of_call, request, respond);
-            let _sent = AssertUnwindSafe(answer).catch_unwind().await;
-        }),
+        None => {
+            let shared = Arc::clone(shared);
+            isolated(async move { routed::answer(&shared, request, respond).await })
+        }
     };
     call.as_mut().poll(cx).is_pending().then_some(call)
+}
+
+/// A call of its own: that it panics, or that its caller has gone, concerns no other.
+fn isolated(
+    answer: impl Future<Output = Result<(), h2::Error>> + Send + 'static,
+) -> BoxFuture<'static, ()> {
+    let answer = AssertUnwindSafe(answer).catch_unwind();
+    Box::pin(answer.map(drop))
 }
 
 impl<U: Unary> Shared<U> {
