@@ -258,7 +258,7 @@ static RATE_LIMIT: Setting = Setting {
 static GRPC_STACK: Setting = Setting {
     name: "GRPC_STACK",
     also: &[],
-    presence: Presence::Default("h2"),
+    presence: Presence::Default(GrpcStack::DEFAULT.name()),
     expected: "tonic or h2",
     example: "tonic",
     help: "What serves get, put and delete: h2 (HTTP/2 directly, for less CPU per request), or tonic",

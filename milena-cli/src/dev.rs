@@ -53,7 +53,7 @@ pub(crate) struct Dev {
     listen: SocketAddr,
 
     /// What serves get, put and delete of the nodes: h2 or tonic
-    #[arg(long, value_name = "STACK", env = "GRPC_STACK", default_value = "h2", value_parser = parse_grpc_stack)]
+    #[arg(long, value_name = "STACK", env = "GRPC_STACK", default_value = GrpcStack::DEFAULT.name(), value_parser = parse_grpc_stack)]
     grpc_stack: GrpcStack,
 
     /// What is logged to standard error, such as info, off or warn,milena_cache=debug

@@ -93,7 +93,7 @@ impl NodeSetup {
     }
 }
 
-/// What serves the nodes of the tests: h2, or what `MILENA_TEST_GRPC_STACK` says.
+/// What serves the nodes of the tests: what does so by itself, or what `MILENA_TEST_GRPC_STACK` says.
 ///
 /// # Panics
 /// When the variable is something else than `tonic` or `h2`.
@@ -103,7 +103,7 @@ impl NodeSetup {
     reason = "a setting of tests, not of a program"
 )]
 pub fn usual_stack() -> GrpcStack {
-    std::env::var("MILENA_TEST_GRPC_STACK").map_or(GrpcStack::H2, |text| {
+    std::env::var("MILENA_TEST_GRPC_STACK").map_or(GrpcStack::DEFAULT, |text| {
         let stack = GrpcStack::parse(&text);
         stack.unwrap_or_else(|| panic!("MILENA_TEST_GRPC_STACK is tonic or h2, not {text:?}"))
     })

@@ -33,6 +33,9 @@ pub enum GrpcStack {
 }
 
 impl GrpcStack {
+    /// What serves a node that is not told otherwise.
+    pub const DEFAULT: Self = Self::H2;
+
     /// A value of `GRPC_STACK`; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -43,7 +46,7 @@ impl GrpcStack {
 
     /// The value of `GRPC_STACK` that asks for it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Tonic => "tonic",
             Self::H2 => "h2",
