@@ -21,13 +21,17 @@ use milena_server::clock::Clock;
 use milena_server::rate_limit::RateLimit;
 use tokio::runtime::Handle;
 
+/// That of a node, beside which it is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The longest value, in bytes.
 const VALUE_BYTES_MAX: usize = 16 << 20;
 
 #[tokio::main]
 async fn main() {
     let stack = std::env::args().nth(1);
-    let stack = stack.map_or(Some(GrpcStack::H2), |text| GrpcStack::parse(&text));
+    let stack = stack.map_or(Some(GrpcStack::DEFAULT), |text| GrpcStack::parse(&text));
     let stack = stack.expect("usage: memory-node [h2|tonic]");
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
