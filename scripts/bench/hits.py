@@ -114,12 +114,6 @@ class Lines:
         requests, rate = (float(part) for part in said.split())
         return rate, (self.server.cpu_s() - before) * 1e6 / requests
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
 
 def ask(connection, request, end):
     """Sends `request` and gives the answer, which ends so."""
@@ -135,14 +129,12 @@ class Peer(system.Program):
 
     def __init__(self, name):
         self.address = system.free_address()
-        port = self.address.split(":")[1]
-        arguments = {
-            "redis": ["--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"],
-            "memcached": ["-l", "127.0.0.1", "-p", port, "-t", "1", "-m", "256", "-u", "nobody"],
-        }[name]
-        ready = {"redis": "Ready to accept connections", "memcached": None}[name]
-        super().__init__(shutil.which(PEERS[name]), arguments, cores=SERVER_CORES, ready=ready)
         host, port = self.address.split(":")
+        arguments = {
+            "redis": ["--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"],
+            "memcached": ["-l", host, "-p", port, "-t", "1", "-m", "256", "-u", "nobody"],
+        }[name]
+        super().__init__(shutil.which(PEERS[name]), arguments, cores=SERVER_CORES, ready=None)
         until = time.monotonic() + system.START_TIMEOUT_S
         while time.monotonic() < until:
             with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
@@ -154,7 +146,7 @@ class Peer(system.Program):
 def start(name, size, stack):
     """A server with a value of `size` bytes, as something to `run`; `stack` ends it."""
     if name in PEERS:
-        return stack.enter_context(Lines(name, stack.enter_context(Peer(name)), size))
+        return Lines(name, stack.enter_context(Peer(name)), size)
     kind, variant = name.split("-", 1)
     if kind == "echo":
         server = stack.enter_context(system.Echo(variant, size, cores=SERVER_CORES))
