@@ -178,6 +178,8 @@ impl Head {
     /// part: bucket, key and version.
     pub(super) fn encode(&self, place: Place, names: [&[u8]; 2], buffer: &mut Vec<u8>) {
         let start = buffer.len();
+        // Once, not field by field.
+        buffer.reserve(self.bytes() as usize);
         buffer.put_u32_le(0);
         buffer.put_u32_le(self.value_crc);
         buffer.put_u64_le(place.sequence());
