@@ -46,6 +46,8 @@ mod pinned;
 mod plan;
 mod planted;
 mod queue;
+#[cfg(target_os = "linux")]
+mod read_no_wait;
 mod reclaim;
 mod record;
 mod recover;
