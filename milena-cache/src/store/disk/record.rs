@@ -298,7 +298,7 @@ impl Head {
             value: record.slice(value_start..),
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
-            version: Version::new(record.slice(self.version_start()..value_start)),
+            version: Version::new(&record[self.version_start()..value_start]),
             needs_revalidation: false,
         }
     }
@@ -364,7 +364,7 @@ mod tests {
             value: Bytes::from_static(b"meow"),
             expires_at: Some(UnixMillis(0)),
             fresh_until: Some(UnixMillis(u64::MAX)),
-            version: Version::new(Bytes::from_static(b"etag")),
+            version: Version::new(b"etag"),
             needs_revalidation: false,
         }
     }
