@@ -3,6 +3,7 @@
 //! By the writer, a part of the log. Invariants: a record is in the index only once it is written (and
 //! synced, with `always`); the order of the index is the order of the log.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 
 use super::files::{is_lack_of_descriptors, is_lack_of_space};
@@ -34,6 +35,9 @@ impl Log {
     /// The second failure. Any part of `records` may have been written. If it is for lack of
     /// descriptors, the log can be used on.
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> io::Result<()> {
+        if !self.is_pinning {
+            self.carried.clear();
+        }
         let mut rest = records;
         let Err(error) = self.append_until_failure(&mut rest) else {
             return Ok(());
@@ -189,14 +193,20 @@ impl Log {
                 reference,
             };
             let Shared { index, dirty, .. } = &*self.site.shared;
-            let replaced = index.insert(record.key_hash, new, record.superseded);
-            match (record.new_dirty, record.superseded) {
+            let superseded = record.superseded.map(|old| where_now(&self.carried, old));
+            if self.is_pinning
+                && let Some(old) = superseded
+            {
+                self.carried.insert(old, location);
+            }
+            let replaced = index.insert(record.key_hash, new, superseded);
+            match (record.new_dirty, superseded) {
                 (Some(new), _) => dirty.add(new, location),
                 (None, Some(old)) if record.head.is_dirty => dirty.moved(old, location),
                 (None, _) => {}
             }
             // Only now: a reader that misses the old file finds the new record.
-            self.values.append(&appended, record.superseded);
+            self.values.append(&appended, superseded);
             let Some(old) = replaced else {
                 continue;
             };
@@ -209,6 +219,14 @@ impl Log {
             }
         }
     }
+}
+
+/// Where the record that was at `location` lies after it was carried over, perhaps more than once.
+fn where_now(carried: &HashMap<Location, Location>, mut location: Location) -> Location {
+    while let Some(to) = carried.get(&location) {
+        location = *to;
+    }
+    location
 }
 
 /// How many of the oldest segments have to go before what failed so can succeed.

@@ -26,7 +26,7 @@ const RETIRED_BIT: u32 = 1 << 31;
 const HOT_BIT: u32 = 1 << 30;
 
 /// Where a record lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Location {
     pub(super) segment: SegmentId,
     pub(super) offset: u32,

@@ -106,6 +106,8 @@ pub(super) struct Log {
     pub(super) dirty_listed: Option<SegmentId>,
     /// Dirty records are being carried over: they may take the room that is kept free for that.
     pub(super) is_pinning: bool,
+    /// Where from and where to, since what is being appended was planned: it may supersede such a record.
+    pub(super) carried: HashMap<Location, Location>,
     /// Whether puts are declined, so that the file system does not fill up.
     pub(super) is_short_of_space: bool,
     /// What was dropped and is still in the index.
@@ -160,6 +162,7 @@ impl Log {
             is_room_due: false,
             dirty_listed: None,
             is_pinning: false,
+            carried: HashMap::new(),
             is_short_of_space: false,
             forgetting: Forgetting::default(),
             spares: Spares::default(),

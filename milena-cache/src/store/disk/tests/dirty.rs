@@ -380,3 +380,28 @@ async fn an_uploader_is_woken_by_what_becomes_dirty() {
     };
     tokio::join!(biased; taken, store.store_dirty("k", "v"));
 }
+
+/// To begin the segment that the new value goes into, the one with the old value has to go, and what is dirty in it is
+/// carried over: the new value supersedes what was carried over, not what was there when it came.
+#[tokio::test]
+async fn a_dirty_value_that_is_carried_over_to_make_room_for_a_newer_one_is_superseded() {
+    for filling in 0..60 {
+        let mut fixture = Fixture::new().with_max_bytes(40_000).with_value_files();
+        fixture.config.dirty_bytes_max = 10_000;
+        let store = fixture.open().await;
+        store.store_dirty("k", "old").await;
+        for number in 0..filling {
+            store
+                .store(&number.to_string(), entry(&"f".repeat(900)))
+                .await;
+        }
+        drop(store);
+        let store = fixture.open().await;
+        for value in [long("n"), long("m")] {
+            store.store_dirty("k", &value).await;
+            assert_eq!(store.value("k").await, Some(value), "after {filling}");
+            let candidates = store.shared.index.candidates(key("k").hash64());
+            assert_eq!(candidates.len(), 1, "after {filling}");
+        }
+    }
+}
