@@ -76,6 +76,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use milena_cluster::key::EntryKey;
@@ -228,11 +229,7 @@ impl DiskStore {
         store.tasks.spawn(parts.handed.give());
         let stop = store.stop.clone();
         store.tasks.spawn(async move {
-            let upkeep = async {
-                while ask(&queue, Command::Maintain).await.is_ok() {
-                    tokio::time::sleep(maintenance_every).await;
-                }
-            };
+            let upkeep = keep_up(&queue, maintenance_every);
             stop.run_until_cancelled(upkeep).await;
         });
         Arc::new(store)
@@ -268,6 +265,15 @@ impl DiskStore {
     /// Sends the writer a command; the answer is an error if there is no writer any more.
     fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
         ask(&self.queue, command)
+    }
+}
+
+/// Has upkeep done again and again.
+async fn keep_up(queue: &Queue, every: Duration) {
+    loop {
+        // A round that was given up, because the disk failed, is no reason to end.
+        let _ = ask(queue, Command::Maintain).await;
+        tokio::time::sleep(every).await;
     }
 }
 

@@ -25,3 +25,4 @@ mod recovery;
 mod resurrection;
 mod space;
 mod spares;
+mod upkeep;
