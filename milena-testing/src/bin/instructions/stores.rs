@@ -60,11 +60,7 @@ pub(crate) async fn s3_put(times: u32) {
 }
 
 pub(crate) fn memory_store() -> MemoryStore {
-    let room = MemoryConfig {
-        entries_max: 1_000_000,
-        bytes_max: 1 << 30,
-    };
-    MemoryStore::new(room, Clock::system())
+    MemoryStore::new(MemoryConfig::new(1_000_000, 1 << 30), Clock::system())
 }
 
 async fn disk_store(folder: &tempfile::TempDir) -> std::sync::Arc<DiskStore> {
