@@ -63,9 +63,17 @@ class Grpc:
     def _get(self, connections, depth, requests):
         return self._load("Get", connections, depth, requests, answer_bytes_min=self.size)
 
-    def _load(self, verb, connections, depth, requests, answer_bytes_min):
+    def latencies(self, connections, depth, requests, rate):
+        """How long each of so many gets took, in µs, of which `rate` a second begin."""
+        log = pathlib.Path(self.folder.name) / "log"
+        log.unlink(missing_ok=True)
+        paced = f"--rps={rate / connections}", f"--log-file={log}"
+        self._load("Get", connections, depth, requests, self.size, *paced)
+        return [int(line.split("\t")[2]) for line in log.read_text().splitlines()]
+
+    def _load(self, verb, connections, depth, requests, answer_bytes_min, *more):
         said = system.output(
-            "h2load", f"-n{requests}", f"-c{connections}", f"-m{depth}",
+            "h2load", f"-n{requests}", f"-c{connections}", f"-m{depth}", *more,
             "-d", str(pathlib.Path(self.folder.name) / verb),
             "-H", "content-type: application/grpc", "-H", "te: trailers",
             f"http://{self.address}/cache_server.Cache/{verb}",
@@ -197,4 +205,5 @@ def table(size, names, results):
                 print(f"- {load}, requests per server-CPU-second of {name}: " + ", ".join(beside))
 
 
-main()
+if __name__ == "__main__":
+    main()
