@@ -71,7 +71,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Transport {
-    Direct(Direct),
+    Direct(Box<Direct>),
     Tonic(Connection),
 }
 
@@ -88,7 +88,7 @@ impl RawClient {
         let transport = if address.is_https() {
             Transport::Tonic(Connection::lazy(address.as_str(), options)?)
         } else {
-            Transport::Direct(Direct::new(&address, options))
+            Transport::Direct(Box::new(Direct::new(&address, options)))
         };
         Ok(Self(Arc::new(Inner { address, transport })))
     }
@@ -109,15 +109,15 @@ impl RawClient {
         let deadline = deadline.min(DEADLINE_MAX);
         let (metadata, message) = match &self.0.transport {
             Transport::Direct(direct) => {
-                let call = direct.call(verb, message, deadline);
-                match tokio::time::timeout(deadline, call).await {
+                match tokio::time::timeout(deadline, direct.call(verb, message, deadline)).await {
                     Ok(answer) => answer.map_err(|failure| failure.at(address, deadline))?,
                     Err(_) => return Err(ClientError::no_answer(address, deadline)),
                 }
             }
             Transport::Tonic(connection) => {
+                // Boxed, so that the other way has no room for it to move about.
                 let answer = connection.call_by(verb.path(), message, WireCodec, deadline);
-                let (metadata, message, _) = answer.await?.into_parts();
+                let (metadata, message, _) = Box::pin(answer).await?.into_parts();
                 (metadata.into_headers(), message)
             }
         };

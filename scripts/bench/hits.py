@@ -158,7 +158,7 @@ def start(name, size, stack):
     if kind == "node":
         return stack.enter_context(Grpc(start_node(stack, GRPC_STACK=variant), size))
     router = stack.enter_context(system.Router(cores=SERVER_CORES, GRPC_STACK=variant))
-    node = start_node(stack, ROUTER_ADDR=f"http://{router.address}")
+    node = start_node(stack, GRPC_STACK="h2", ROUTER_ADDR=f"http://{router.address}")
     router.wait_for("a node joined")
     return stack.enter_context(Grpc(router, size, "router_server.Router", behind=[node]))
 

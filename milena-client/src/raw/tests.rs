@@ -227,7 +227,9 @@ async fn a_status_is_the_servers_own_wherever_it_stands() {
 async fn what_is_no_answer_of_grpcs_has_the_code_that_stands_for_it() {
     let message = framed(&found(b""));
     let no = framed(b"");
-    let cases: [(u16, &[&[u8]], &[(&str, &str)], Code); 7] = [
+    /// HTTP's status, pieces, trailers, and what it comes to.
+    type Case<'a> = (u16, &'a [&'a [u8]], &'a [(&'static str, &'a str)], Code);
+    let cases: [Case<'_>; 7] = [
         (503, &[], &[], Code::Unavailable),
         (404, &[], &[], Code::Unimplemented),
         (200, &[&message], &[], Code::Unknown),

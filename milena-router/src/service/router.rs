@@ -168,23 +168,29 @@ impl RouterService {
         message: WireMessage,
         deadline: Deadline,
     ) -> std::result::Result<RawAnswer, Status> {
-        self.answer(op_of(verb), async {
+        let answer = async {
             let key = self.admit(&request.bucket, &request.key)?;
             if verb == Verb::Put {
                 self.check_put(request.value_bytes, request.ack)?;
             }
             self.forward.pass_on(verb, &key, message, deadline).await
-        })
-        .await
+        }
+        .await;
+        self.ended(op_of(verb), answer)
     }
 
-    /// Waits for the answer, counts how it ended and puts its error as the wire has it.
+    /// Waits for the answer; the rest is as with [`Self::ended`].
     async fn answer<T>(
         &self,
         op: Op,
         work: impl Future<Output = Result<T>>,
     ) -> std::result::Result<T, Status> {
-        match work.await {
+        self.ended(op, work.await)
+    }
+
+    /// Counts how a request ended and puts its error as the wire has it.
+    fn ended<T>(&self, op: Op, answer: Result<T>) -> std::result::Result<T, Status> {
+        match answer {
             Ok(message) => {
                 self.metrics.count_request(op, Outcome::Ok);
                 Ok(message)

@@ -3,7 +3,7 @@
 //! Knows nothing of what the message means.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -78,10 +78,10 @@ pub(super) async fn answer<U: Unary>(
         mut respond,
     } = incoming;
     let timeout = timeout_of(request.headers());
-    let call = async {
+    let call = pin!(async {
         let message = read(request.into_body(), first, shared).await?;
         shared.unary.call(method, message, timeout).await
-    };
+    });
     match outcome(call, &mut respond, timeout).await {
         Some(result) => finish(shared, &mut respond, result),
         None => Ok(()),
@@ -105,11 +105,10 @@ fn finish<U>(
 
 /// Awaits `call` for as long as its caller does; `None` once the stream is reset.
 pub(super) async fn outcome<T>(
-    call: impl Future<Output = Result<T, Status>>,
+    mut call: Pin<&mut impl Future<Output = Result<T, Status>>>,
     respond: &mut SendResponse<Data>,
     timeout: Option<Duration>,
 ) -> Option<Result<T, Status>> {
-    let mut call = pin!(call);
     // Most answers are there at once: no timer for those.
     if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
         return Some(result);
