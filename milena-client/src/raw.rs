@@ -2,7 +2,7 @@
 //! so is its answer. What is looked at of an answer is whether it says yes.
 //!
 //! To an `http` address directly on the `h2` crate, on connections of this module's own ([`lanes`]); to an `https`
-//! address by tonic, which has TLS, and copies each message once. A call is sent once: one whose connection breaks, or
+//! address by tonic, which has TLS, and copies each message. A call is sent once: one whose connection breaks, or
 //! whose node refuses its stream, fails, and only one that finds its connection ended before it is sent makes another.
 
 mod call;
@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use milena_h2::WireMessage;
 use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::PutResponse;
@@ -26,6 +27,8 @@ use crate::address::{Address, InvalidAddress};
 use crate::client::{NODE, acknowledged};
 use crate::connection::{Connection, DEADLINE_MAX, Options};
 use crate::error::ClientError;
+
+const STALE: HeaderName = HeaderName::from_static(STALE_METADATA);
 
 /// A method of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +127,7 @@ impl RawClient {
         check(verb, &message)?;
         Ok(RawAnswer {
             message,
-            is_stale: metadata.contains_key(STALE_METADATA),
+            is_stale: metadata.contains_key(STALE),
         })
     }
 }

@@ -159,7 +159,7 @@ fn written(timeout: Duration) -> HeaderValue {
     } else {
         format!("{}S", timeout.as_secs())
     };
-    HeaderValue::from_str(&text).expect("digits and a letter")
+    HeaderValue::try_from(text).expect("digits and a letter")
 }
 
 /// The status of an answer that has no body.
