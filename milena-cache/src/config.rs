@@ -25,7 +25,7 @@ use milena_server::settings::{
 use self::disk::DiskSettings;
 use crate::operation::{Lives, WriteMode};
 use crate::store::disk::DiskConfig;
-use crate::store::memory::MemoryConfig;
+use crate::store::memory::{EvictionPolicy, MemoryConfig};
 use crate::store::s3::{S3Config, S3Credentials};
 
 mod disk;
@@ -194,10 +194,10 @@ static LRU_MAX_BYTES: Setting = Setting {
 static EVICTION_POLICY: Setting = Setting {
     name: "EVICTION_POLICY",
     also: &[],
-    presence: Presence::Default("lru"),
-    expected: "lru",
-    example: "lru",
-    help: "Which entries leave memory first",
+    presence: Presence::Default(EvictionPolicy::DEFAULT.name()),
+    expected: "lru or s3-fifo",
+    example: "s3-fifo",
+    help: "Which entries leave memory first: lru (the least recently used), or s3-fifo (those not used again soon; for loads with scans)",
 };
 static S3_ENDPOINT: Setting = Setting {
     name: "S3_ENDPOINT",
@@ -275,7 +275,7 @@ impl Config {
         let logging = read_logging(&mut raw);
         let advertise_addr = raw.read(&ADVERTISE_ADDR, |text| Address::parse(text).ok());
         let memory_bytes_max = raw.read(&LRU_MAX_BYTES, parse_bytes);
-        raw.read(&EVICTION_POLICY, |text| (text == "lru").then_some(()));
+        let policy = raw.read(&EVICTION_POLICY, EvictionPolicy::parse);
         let disk = DiskSettings::read(&mut raw);
         let endpoint = raw.read(&S3_ENDPOINT, parse_endpoint);
         let prefix = raw.read(&S3_PREFIX, parse_prefix).unwrap_or_default();
@@ -303,6 +303,7 @@ impl Config {
             memory: MemoryConfig {
                 entries_max: entries_max.expect(given),
                 bytes_max: memory_bytes_max.expect(given),
+                policy: policy.expect(given),
             },
             disk: disk.tier(),
             grpc_stack: grpc_stack.expect(given),
@@ -458,9 +459,12 @@ mod tests {
             config.memory,
             MemoryConfig {
                 entries_max: 1_000,
-                bytes_max: 256 << 20
+                bytes_max: 256 << 20,
+                policy: EvictionPolicy::Lru,
             }
         );
+        let scanned = with(&[("EVICTION_POLICY", "s3-fifo")]).unwrap();
+        assert_eq!(scanned.memory.policy, EvictionPolicy::S3Fifo);
         assert_eq!(config.lives, Lives::of_copies(Duration::from_secs(60)));
         assert_eq!(config.value_bytes_max, 16 << 20);
         assert_eq!(config.s3.timeout, Duration::from_secs(10));

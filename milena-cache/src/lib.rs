@@ -56,7 +56,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two sweeps of the memory tier for entries whose time has passed.
 const MEMORY_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Entries that one hold of the memory tier's lock may look at: tens of microseconds.
+/// Entries that one hold of a lock of the memory tier may look at: tens of microseconds.
 const SWEEP_STEP_ENTRIES: usize = 512;
 
 /// A sweep looks at one in so many entries, so that all are looked at within a minute or so.

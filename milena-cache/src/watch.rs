@@ -196,10 +196,7 @@ mod tests {
     #[test]
     fn the_node_is_ready_from_when_it_listens_until_it_is_asked_to_stop() {
         let clock = Clock::manual(UnixMillis(0));
-        let room = MemoryConfig {
-            entries_max: 1,
-            bytes_max: 1,
-        };
+        let room = MemoryConfig::new(1, 1);
         let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(room, clock.clone()));
         let watch = Watch::new([("memory", memory)], None, &Arc::new(Metrics::new()), clock);
         let said = || {

@@ -3,7 +3,7 @@
 //!
 //! Everything here panics when it cannot do what it is asked: in a test, to panic is to fail. Everything
 //! listens on 127.0.0.1 and on ports that the system chose, and is gone when it is dropped. `src/bin` has what
-//! the measurements of `scripts/bench` run in processes of their own.
+//! the measurements of `scripts` run in processes of their own.
 
 pub mod black_hole;
 pub mod history;

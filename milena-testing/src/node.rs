@@ -46,10 +46,7 @@ impl NodeSetup {
             advertise_addr: None,
             routers: Vec::new(),
             metrics_addr: any_port,
-            memory: MemoryConfig {
-                entries_max: 1_000,
-                bytes_max: MEMORY_BYTES_MAX,
-            },
+            memory: MemoryConfig::new(1_000, MEMORY_BYTES_MAX),
             disk: Some(DiskConfig::new(
                 disk_path,
                 DISK_BYTES_MAX,

@@ -151,10 +151,7 @@ fn bench() -> Bench {
 /// With these lives, and misses remembered so long.
 fn bench_with(lives: Lives, miss_life: Duration) -> Bench {
     let clock = Clock::manual(UnixMillis(1_000));
-    let room = MemoryConfig {
-        entries_max: 100,
-        bytes_max: 1 << 20,
-    };
+    let room = MemoryConfig::new(100, 1 << 20);
     let [fast, slow] = [(); 2].map(|()| Arc::new(MemoryStore::new(room, clock.clone())));
     let durable = Arc::new(Durable::default());
     let metrics = Arc::new(Metrics::new());

@@ -219,7 +219,7 @@ impl Subject {
 
     async fn versions_travel(&self) {
         let key = key("versioned");
-        let given = Version::new(Bytes::from_static(b"5d41402abc4b2a76b9719d911017c592"));
+        let given = Version::new(b"5d41402abc4b2a76b9719d911017c592");
         let entry = Entry {
             version: given.clone(),
             ..Entry::new(Bytes::from_static(b"hello"))

@@ -15,7 +15,10 @@ pub mod contract;
 pub mod disk;
 pub mod memory;
 pub mod s3;
+mod version;
 pub mod write_back;
+
+pub use self::version::Version;
 
 /// A value and what has to travel with it from tier to tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,38 +64,6 @@ impl Entry {
             .into_iter()
             .flatten()
             .min()
-    }
-}
-
-/// The durable tier's name for one value of a key (S3: the ETag, at most [`Version::BYTES_MAX`] bytes
-/// of ASCII without its quotes). Empty when it is not known. Cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Version(Bytes);
-
-impl Version {
-    /// The longest version, in bytes. S3's ETags have 32 to 38.
-    pub const BYTES_MAX: usize = 128;
-
-    /// A version as the durable tier gave it; one that is over-long is treated as not known.
-    #[must_use]
-    pub fn new(bytes: Bytes) -> Self {
-        if bytes.len() > Self::BYTES_MAX {
-            Self::default()
-        } else {
-            Self(bytes)
-        }
-    }
-
-    /// Whether it names anything.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// Its bytes; empty when it is not known.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 

@@ -382,7 +382,5 @@ fn meta_of<'a>(object: &'a GetObjectOutput, name: &str) -> Option<&'a str> {
 
 /// The ETag without its quotes.
 fn version_of(e_tag: Option<&str>) -> Version {
-    Version::new(Bytes::copy_from_slice(
-        e_tag.unwrap_or_default().trim_matches('"').as_bytes(),
-    ))
+    Version::new(e_tag.unwrap_or_default().trim_matches('"').as_bytes())
 }

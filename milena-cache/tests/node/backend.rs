@@ -78,10 +78,7 @@ async fn a_new_backend_passes_the_suite() {
 #[tokio::test]
 async fn a_new_backend_is_a_tier_wherever_it_is_put() {
     let clock = clock();
-    let room = MemoryConfig {
-        entries_max: 1,
-        bytes_max: 1 << 20,
-    };
+    let room = MemoryConfig::new(1, 1 << 20);
     let memory = Arc::new(MemoryStore::new(room, clock.clone()));
     let middle = Arc::new(MapStore::new(clock.clone()));
     let last = Arc::new(MapStore::new(clock.clone()));

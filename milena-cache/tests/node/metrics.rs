@@ -134,10 +134,7 @@ async fn without_a_disk_what_left_memory_is_found_in_s3() {
 async fn memory_is_bounded_by_bytes_too() {
     let bytes_max = 10_000;
     let bench = Bench::start_with(|setup| {
-        setup.config.memory = MemoryConfig {
-            entries_max: 1_000,
-            bytes_max,
-        };
+        setup.config.memory = MemoryConfig::new(1_000, bytes_max);
     })
     .await;
     for key in 0..20 {

@@ -137,10 +137,7 @@ impl Cluster {
             advertise_addr: None,
             routers: vec![router],
             metrics_addr: ANY_LOCAL_PORT,
-            memory: MemoryConfig {
-                entries_max: MEMORY_ENTRIES_MAX,
-                bytes_max: MEMORY_BYTES_MAX,
-            },
+            memory: MemoryConfig::new(MEMORY_ENTRIES_MAX, MEMORY_BYTES_MAX),
             disk: Some(DiskConfig::new(
                 disk_path,
                 DISK_BYTES_MAX,

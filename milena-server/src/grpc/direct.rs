@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::service::Routes;
 
+use self::wakes::Wakes;
 use super::{
     KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_OVERHEAD_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
@@ -36,6 +37,7 @@ mod call;
 mod routed;
 #[cfg(test)]
 mod tests;
+mod wakes;
 
 // The limits of hyper's server, under which tonic serves.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -214,6 +216,7 @@ async fn serve_connection<U: Unary>(
         shared,
         accepted: Vec::new(),
         calls: FuturesUnordered::new(),
+        wakes: Wakes::new(),
     };
     connection.run(ping_pong, drain).await;
 }
@@ -226,6 +229,7 @@ struct Connection<U> {
     accepted: Vec<(Request<RecvStream>, SendResponse<Data>)>,
     /// Calls that wait for something.
     calls: FuturesUnordered<BoxFuture<'static, ()>>,
+    wakes: Wakes,
 }
 
 impl<U: Unary> Connection<U> {
@@ -247,8 +251,11 @@ impl<U: Unary> Connection<U> {
         .await;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        let waker = self.wakes.begin(task);
+        let cx = &mut Context::from_waker(&waker);
         loop {
+            self.wakes.begin_pass();
             // Everything that is ready is accepted before anything is answered: the answers then share a write.
             while let Poll::Ready(next) = self.h2.poll_accept(cx) {
                 let Some(Ok(call)) = next else {
@@ -260,7 +267,8 @@ impl<U: Unary> Connection<U> {
                 break;
             }
         }
-        match self.outgoing.poll_write_out(cx) {
+        self.wakes.end(task);
+        match self.outgoing.poll_write_out(task) {
             Poll::Ready(Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }

@@ -36,10 +36,7 @@ async fn main() {
     let stack = stack.expect("usage: memory-node [h2|tonic]");
     let clock = Clock::system();
     let metrics = Arc::new(Metrics::new());
-    let room = MemoryConfig {
-        entries_max: 1_000_000,
-        bytes_max: 1 << 30,
-    };
+    let room = MemoryConfig::new(1_000_000, 1 << 30);
     let memory = Arc::new(MemoryStore::new(room, clock.clone()));
     let operation = Operation::new(
         Vec::new(),

@@ -14,10 +14,7 @@ struct Tiers {
 
 fn tiers(lives: Lives) -> Tiers {
     let clock = Clock::manual(UnixMillis(1_000));
-    let room = MemoryConfig {
-        entries_max: 100,
-        bytes_max: 1 << 20,
-    };
+    let room = MemoryConfig::new(100, 1 << 20);
     let stores = [(); 3].map(|()| Arc::new(MemoryStore::new(room, clock.clone())));
     let metrics = Arc::new(Metrics::new());
     let tier = |name, index: usize| Tier::new(name, stores[index].clone(), &metrics);

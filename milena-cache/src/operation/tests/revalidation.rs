@@ -59,7 +59,7 @@ impl Truth {
         }
         let found = self.values.lock().get(key).cloned();
         Ok(found.map(|value| Entry {
-            version: Version::new(value.clone()),
+            version: Version::new(&value),
             ..Entry::new(value)
         }))
     }
@@ -90,7 +90,7 @@ impl Store for Truth {
     async fn put(&self, key: &EntryKey, entry: Entry, _: Deadline) -> Result<Version> {
         self.lookup(key)?;
         self.values.lock().insert(key.clone(), entry.value.clone());
-        Ok(Version::new(entry.value))
+        Ok(Version::new(&entry.value))
     }
 
     async fn delete(&self, key: &EntryKey, _: Deadline) -> Result<()> {
@@ -128,10 +128,7 @@ async fn doubting() -> Bench {
 /// All tiers hold `v`; stale copies are served for so long if the durable tier fails.
 async fn bench_with(stale_life: Duration) -> Bench {
     let clock = Clock::manual(UnixMillis(1_000));
-    let room = MemoryConfig {
-        entries_max: 100,
-        bytes_max: 1 << 20,
-    };
+    let room = MemoryConfig::new(100, 1 << 20);
     let [fast, copies] = [(); 2].map(|()| MemoryStore::new(room, clock.clone()));
     let slow = Doubting {
         copies,

@@ -26,10 +26,7 @@ const STALE_LIFE: Duration = Duration::from_secs(30);
 impl Node {
     async fn new(mode: WriteMode, change: impl FnOnce(&mut DiskConfig)) -> Self {
         let clock = Clock::manual(UnixMillis(1_700_000_000_000));
-        let room = MemoryConfig {
-            entries_max: 100,
-            bytes_max: MIB,
-        };
+        let room = MemoryConfig::new(100, MIB);
         let memory = Arc::new(MemoryStore::new(room, clock.clone()));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();

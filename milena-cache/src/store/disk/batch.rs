@@ -4,8 +4,9 @@
 //! index what it supersedes.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
-use super::caller;
+use super::answers::Answers;
 use super::dirty_recovery::encode_marks;
 use super::files::is_lack_of_descriptors;
 use super::log::Record;
@@ -20,15 +21,6 @@ const WRITES_PER_BATCH_MAX: usize = 512;
 /// Bytes of writes that go out at once, at most, but for the last of them.
 const BYTES_PER_BATCH_MAX: usize = 8 << 20;
 
-/// Who writes a batch, and so what may be in it.
-#[derive(Clone, Copy)]
-pub(super) enum By {
-    /// The writer's thread: anything, and it may wait a moment for more.
-    Thread,
-    /// A caller: what `caller.rs` lets him take.
-    Caller,
-}
-
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) writes: Vec<Queued>,
@@ -41,48 +33,52 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.uploaded.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         self.writes.len().max(self.uploaded.len()) >= WRITES_PER_BATCH_MAX
             || self.bytes >= BYTES_PER_BATCH_MAX
     }
 
-    /// Takes the command if it can be a part of the batch.
-    fn take(&mut self, command: Command) -> Option<Command> {
+    /// Takes the command if it can be a part of the batch, else gives it back.
+    pub(super) fn take(&mut self, command: Command) -> ControlFlow<Command> {
         match command {
+            other if self.is_full() => ControlFlow::Break(other),
             Command::Write(queued) if self.keys.insert(queued.write.key_hash) => {
                 self.bytes += queued.write.bytes();
                 self.record_bytes += queued.write.record_bytes();
                 self.dirty += usize::from(queued.write.dirty.is_some());
                 self.writes.push(*queued);
-                None
+                ControlFlow::Continue(())
             }
             Command::Uploaded(uploaded) => {
                 self.uploaded.push(uploaded);
-                None
+                ControlFlow::Continue(())
             }
-            other => Some(other),
+            other => ControlFlow::Break(other),
         }
     }
 }
 
 impl Writer {
-    /// Collects what has queued behind `first`, writes it, and answers.
-    pub(super) fn write_batch(&mut self, first: Command, by: By) {
+    /// Collects what has queued, writes it, and answers.
+    pub(super) fn write_what_queued(&mut self) {
         let mut batch = Batch::default();
-        let mut next = Some(first);
-        while let Some(command) = next {
-            if let Some(other) = batch.take(command) {
-                self.queue.put_back(other);
-                break;
-            }
-            if batch.is_full() {
-                break;
-            }
-            next = self.next_of_batch(&batch, by);
-        }
+        // What it cannot take comes next.
+        let _ = self.queue.hand_out(|command| batch.take(command));
+        let writes = batch.writes.len();
+        let started = self.site.clock.monotonic();
+        let answers = self.write_batch(batch);
         if self.site.is_durable() {
-            self.returning.expect(batch.writes.len());
+            self.returning.expect(writes, started, &self.queue);
         }
+        self.answering.hand_over(answers);
+    }
+
+    /// Writes `batch`; gives the answers to its writes.
+    pub(super) fn write_batch(&mut self, mut batch: Batch) -> Answers {
         self.refuse_dirty(&mut batch);
         let mut refused = None;
         if let State::On { log, .. } = &mut self.state {
@@ -107,15 +103,9 @@ impl Writer {
             ))),
             None => self.state_of_writes(),
         };
-        self.answer_writes(batch.writes, &result);
+        let answers = self.answers(batch.writes, &result);
         self.answer_uploaded(batch.uploaded, &result);
-    }
-
-    fn next_of_batch(&mut self, batch: &Batch, by: By) -> Option<Command> {
-        match by {
-            By::Thread => self.returning.next(&self.queue, batch.writes.len()),
-            By::Caller => caller::next(&self.state, &self.queue, batch),
-        }
+        answers
     }
 
     /// What is dirty is kept or refused; other puts may be declined.
@@ -131,8 +121,9 @@ impl Writer {
         }
     }
 
-    fn answer_writes(&mut self, writes: Vec<Queued>, result: &Result<()>) {
+    fn answers(&self, writes: Vec<Queued>, result: &Result<()>) -> Answers {
         let dirty = &self.site.shared.dirty;
+        let mut answers = Answers::default();
         for queued in writes {
             let is_dirty = queued.write.dirty.is_some();
             let mut answer = result.clone();
@@ -150,9 +141,9 @@ impl Writer {
             drop(queued.room);
             drop(queued.write.value_file);
             drop(queued.write.dirty);
-            // Who asked may have gone; the write was made all the same.
-            let _ = queued.done.send(answer);
+            answers.add(queued.done, answer);
         }
+        answers
     }
 
     fn answer_uploaded(&mut self, uploaded: Vec<Uploaded>, result: &Result<()>) {

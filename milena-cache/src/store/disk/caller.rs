@@ -5,13 +5,14 @@
 //! written, not synced, that supersede nothing whose head would have to be read from there. Only on a runtime that
 //! has other threads to go on with: the system may let even such a write wait. Everything else is the thread's.
 
+use std::ops::ControlFlow;
 use std::sync::TryLockError;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::yield_now;
 
 use super::append::Added;
-use super::batch::{Batch, By};
+use super::batch::Batch;
 use super::index::Candidate;
 use super::log::Log;
 use super::plan::Write;
@@ -78,26 +79,17 @@ impl Drop for Unattended<'_> {
     }
 }
 
-/// The next command, if a caller may add it to `batch`.
-pub(super) fn next(state: &State, queue: &Queue, batch: &Batch) -> Option<Command> {
-    let State::On {
-        log,
-        recovery: None,
-        ..
-    } = state
+/// Whether a caller may add the command to `batch`.
+fn may_take(state: &State, batch: &Batch, command: &Command) -> bool {
+    let (
+        State::On {
+            log,
+            recovery: None,
+            ..
+        },
+        Command::Write(queued),
+    ) = (state, command)
     else {
-        return None;
-    };
-    let command = queue.pop()?;
-    if may_take(log, batch, &command) {
-        return Some(command);
-    }
-    queue.put_back(command);
-    None
-}
-
-fn may_take(log: &Log, batch: &Batch, command: &Command) -> bool {
-    let Command::Write(queued) = command else {
         return false;
     };
     let write = &queued.write;
@@ -134,10 +126,18 @@ impl Writer {
         if self.has_background_work() {
             return false;
         }
-        if let Some(first) = next(&self.state, &self.queue, &Batch::default()) {
-            self.write_batch(first, By::Caller);
-            return !self.has_background_work();
+        let mut batch = Batch::default();
+        let taken = self.queue.hand_out(|command| {
+            if may_take(&self.state, &batch, &command) {
+                batch.take(command)
+            } else {
+                ControlFlow::Break(command)
+            }
+        });
+        if batch.is_empty() {
+            return taken.is_continue();
         }
-        self.queue.is_empty()
+        self.write_batch(batch).give();
+        !self.has_background_work()
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::files::{DataFile, Files};
+#[cfg(target_os = "linux")]
+use super::read_no_wait::read_no_wait;
 
 /// A directory of the operating system.
 pub(super) struct Directory {
@@ -117,24 +119,11 @@ impl SystemFile {
             tells_cached: AtomicBool::new(cfg!(target_os = "linux")),
         }
     }
+}
 
-    /// Reads what is in memory without waiting for anything else.
-    #[cfg(target_os = "linux")]
-    fn read_no_wait(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut buffers = [io::IoSliceMut::new(buffer)];
-        let flags = rustix::io::ReadWriteFlags::NOWAIT;
-        Ok(rustix::io::preadv2(
-            &self.file,
-            &mut buffers,
-            offset,
-            flags,
-        )?)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn read_no_wait(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+#[cfg(not(target_os = "linux"))]
+fn read_no_wait(_: &File, _: u64, _: usize) -> io::Result<Vec<u8>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl DataFile for SystemFile {
@@ -162,9 +151,8 @@ impl DataFile for SystemFile {
         if !self.tells_cached.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let mut buffer = vec![0; bytes];
-        match self.read_no_wait(&mut buffer, offset) {
-            Ok(read) if read == bytes => Ok(Some(buffer)),
+        match read_no_wait(&self.file, offset, bytes) {
+            Ok(read) if read.len() == bytes => Ok(Some(read)),
             // The rest is not in memory, or not in the file: an ordinary read finds out.
             Ok(_) => Ok(None),
             Err(error) => match error.kind() {

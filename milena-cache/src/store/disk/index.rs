@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
 
 use super::format::SegmentId;
 
@@ -62,6 +63,9 @@ impl Candidate {
         }
     }
 }
+
+/// Almost always there is one, which then takes no allocation.
+pub(super) type Candidates = SmallVec<[Candidate; 1]>;
 
 #[derive(Clone, Copy)]
 struct Slot {
@@ -121,7 +125,7 @@ impl Index {
     }
 
     /// Every record that may be that of a key with this hash.
-    pub(super) fn candidates(&self, hash: u64) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, hash: u64) -> Candidates {
         let shard = self.shard(hash);
         let same_tag = shard.slots.iter_hash(spread(tag_of(hash)));
         same_tag
@@ -284,7 +288,7 @@ mod tests {
         let index = Index::new();
         index.insert(7, at(1, 64), None);
         index.insert(7, at(2, 64), Some(at(1, 64).location));
-        assert_eq!(index.candidates(7), [at(2, 64)]);
+        assert_eq!(index.candidates(7).as_slice(), [at(2, 64)]);
         assert_eq!(index.entries(), 1);
     }
 
@@ -305,7 +309,7 @@ mod tests {
         let index = Index::new();
         assert!(index.insert_first(7, at(2, 64)));
         assert!(!index.insert_first(7, at(1, 64)));
-        assert_eq!(index.candidates(7), [at(2, 64)]);
+        assert_eq!(index.candidates(7).as_slice(), [at(2, 64)]);
         assert_eq!(index.entries(), 1);
         assert!(index.insert_first(8, Candidate::new(at(1, 64).location, true)));
         assert_eq!(index.entries(), 1);
@@ -338,7 +342,7 @@ mod tests {
         assert!(hot.is_hot && hot.location == at(1, 64).location);
         let replaced = index.insert(7, at(2, 64), Some(at(1, 64).location));
         assert_eq!(replaced, Some(hot));
-        assert_eq!(index.candidates(7), [at(2, 64)]);
+        assert_eq!(index.candidates(7).as_slice(), [at(2, 64)]);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! Knows no other store, no gRPC, no metrics. Invariant: after `Ok` from a put or delete, a get gives
 //! that put's entry or a miss, whatever stops the process and whatever is damaged on disk.
 
+mod answers;
 mod append;
 mod batch;
 mod caller;
@@ -45,6 +46,8 @@ mod pinned;
 mod plan;
 mod planted;
 mod queue;
+#[cfg(target_os = "linux")]
+mod read_no_wait;
 mod reclaim;
 mod record;
 mod recover;
@@ -88,6 +91,7 @@ pub use observer::Observer;
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
+use answers::{Answering, Handed};
 use directory::Directory;
 use dirty_room::DirtyRoom;
 use files::Files;
@@ -145,7 +149,8 @@ pub struct DiskStore {
     config: Arc<DiskConfig>,
     /// `None` once the store is being dropped.
     thread: Option<thread::JoinHandle<()>>,
-    maintenance: TaskTracker,
+    /// Upkeep until `stop`, and answers until the writer has ended.
+    tasks: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -217,11 +222,12 @@ impl DiskStore {
             thread: Some(parts.thread),
             writer: parts.writer,
             queue: parts.queue,
-            maintenance: TaskTracker::new(),
+            tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
+        store.tasks.spawn(parts.handed.give());
         let stop = store.stop.clone();
-        store.maintenance.spawn(async move {
+        store.tasks.spawn(async move {
             let upkeep = async {
                 while ask(&queue, Command::Maintain).await.is_ok() {
                     tokio::time::sleep(maintenance_every).await;
@@ -323,9 +329,10 @@ impl Store for DiskStore {
 
     async fn close(&self) -> Result<()> {
         self.stop.cancel();
-        self.maintenance.close();
-        self.maintenance.wait().await;
-        self.ask(Command::Close).await.map_err(|_| ended())?
+        let closed = self.ask(Command::Close).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        closed.map_err(|_| ended())?
     }
 }
 
@@ -349,6 +356,7 @@ struct Parts {
     queue: Arc<Queue>,
     writer: Arc<Lent>,
     thread: thread::JoinHandle<()>,
+    handed: Handed,
     config: Arc<DiskConfig>,
 }
 
@@ -361,7 +369,8 @@ impl Parts {
             (Arc::clone(&site.shared), site.clock.clone(), site.key_hash);
         let (log, recovery) = open::open(site).map_err(|e| in_path(&config, e))?;
         let queue = Arc::<Queue>::default();
-        let writer = Writer::new(log, recovery, Arc::clone(&queue));
+        let (answering, handed) = Answering::new();
+        let writer = Writer::new(log, recovery, Arc::clone(&queue), answering);
         let writer = Arc::new(Lent::new(Some(writer)));
         let (of_thread, queued) = (Arc::clone(&writer), Arc::clone(&queue));
         let thread = thread::Builder::new().name("disk-writer".to_owned());
@@ -380,6 +389,7 @@ impl Parts {
             queue,
             writer,
             thread: thread.map_err(|e| in_path(&config, e))?,
+            handed,
             config,
         })
     }

@@ -5,6 +5,8 @@
 //! writer, so that nothing stays in it unseen.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::writer::Command;
@@ -13,6 +15,8 @@ use super::writer::Command;
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
+    /// How many commands have ever come: without the lock, for who looks again and again.
+    came: AtomicU64,
     called: Condvar,
 }
 
@@ -20,6 +24,8 @@ pub(super) struct Queue {
 struct Waiting {
     commands: VecDeque<Command>,
     is_called: bool,
+    /// The thread sleeps until it is called: only then does a call cost a call of the system.
+    is_asleep: bool,
     /// Nobody will ask for anything any more.
     is_left: bool,
     /// The writer has ended.
@@ -32,6 +38,7 @@ impl Queue {
         let mut waiting = self.lock();
         if !waiting.has_ended {
             waiting.commands.push_back(command);
+            self.came.fetch_add(1, Ordering::Relaxed);
             return;
         }
         // Not with the lock: what is dropped may push.
@@ -55,23 +62,50 @@ impl Queue {
         self.lock().commands.pop_front()
     }
 
+    /// Hands out the commands at once, the oldest first, until one is given back.
+    pub(super) fn hand_out(
+        &self,
+        mut take: impl FnMut(Command) -> ControlFlow<Command>,
+    ) -> ControlFlow<()> {
+        let mut waiting = self.lock();
+        while let Some(command) = waiting.commands.pop_front() {
+            if let ControlFlow::Break(command) = take(command) {
+                waiting.commands.push_front(command);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// How many commands have ever come.
+    pub(super) fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lock().commands.is_empty()
     }
 
     /// Wakes the writer's thread.
     pub(super) fn call(&self) {
-        self.lock().is_called = true;
-        self.called.notify_one();
+        let mut waiting = self.lock();
+        waiting.is_called = true;
+        let is_asleep = std::mem::take(&mut waiting.is_asleep);
+        drop(waiting);
+        if is_asleep {
+            self.called.notify_one();
+        }
     }
 
     /// Waits until there is something to do, or never will be.
     pub(super) fn wait(&self) {
-        let is_idle = |waiting: &mut Waiting| {
-            waiting.commands.is_empty() && !waiting.is_called && !waiting.is_left
-        };
-        let waited = self.called.wait_while(self.lock(), is_idle);
-        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        while waiting.commands.is_empty() && !waiting.is_called && !waiting.is_left {
+            waiting.is_asleep = true;
+            let woken = self.called.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.is_asleep = false;
         waiting.is_called = false;
     }
 

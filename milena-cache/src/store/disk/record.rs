@@ -178,6 +178,8 @@ impl Head {
     /// part: bucket, key and version.
     pub(super) fn encode(&self, place: Place, names: [&[u8]; 2], buffer: &mut Vec<u8>) {
         let start = buffer.len();
+        // Once, not field by field.
+        buffer.reserve(self.bytes() as usize);
         buffer.put_u32_le(0);
         buffer.put_u32_le(self.value_crc);
         buffer.put_u64_le(place.sequence());
@@ -296,7 +298,7 @@ impl Head {
             value: record.slice(value_start..),
             expires_at: self.expires_at,
             fresh_until: self.fresh_until,
-            version: Version::new(record.slice(self.version_start()..value_start)),
+            version: Version::new(&record[self.version_start()..value_start]),
             needs_revalidation: false,
         }
     }
@@ -362,7 +364,7 @@ mod tests {
             value: Bytes::from_static(b"meow"),
             expires_at: Some(UnixMillis(0)),
             fresh_until: Some(UnixMillis(u64::MAX)),
-            version: Version::new(Bytes::from_static(b"etag")),
+            version: Version::new(b"etag"),
             needs_revalidation: false,
         }
     }

@@ -2,42 +2,53 @@
 //! comes together costs one sync.
 //!
 //! On the writer's thread, with `always`; else whoever comes back may write himself. Gives the processor away instead
-//! of sleeping, because being woken up takes longer than what is waited for, and only for a moment. Who writes alone
-//! is never waited for.
+//! of sleeping, because being woken up takes as long as what is waited for; and no longer than the last batch took, so
+//! that waiting in vain costs no more than not to wait. Who writes alone is never waited for.
 
 use std::thread;
+use std::time::Duration;
+
+use milena_server::clock::Clock;
+use tokio::time::Instant;
 
 use super::queue::Queue;
-use super::writer::Command;
 
-/// How often the processor is given away for one batch, at most: some 50 µs when nobody else wants it.
-const TURNS_MAX: u32 = 100;
+/// No batch is waited for longer than that, however long the last one took.
+const WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// See the file's head.
-#[derive(Default)]
 pub(super) struct Returning {
-    /// Whose writes were in the last batch.
-    callers: usize,
-    turns_left: u32,
+    clock: Clock,
+    /// How many commands have come once all have come back.
+    came: u64,
+    until: Instant,
 }
 
 impl Returning {
-    /// A batch of so many writes is about to be answered.
-    pub(super) fn expect(&mut self, callers: usize) {
-        self.callers = callers;
-        self.turns_left = if callers > 1 { TURNS_MAX } else { 0 };
+    pub(super) fn new(clock: Clock) -> Self {
+        let until = clock.monotonic();
+        Self {
+            clock,
+            came: 0,
+            until,
+        }
     }
 
-    /// The next command for a batch that holds so many writes; `None` if it should wait for no more.
-    pub(super) fn next(&mut self, queue: &Queue, writes: usize) -> Option<Command> {
-        loop {
-            if let Some(command) = queue.pop() {
-                return Some(command);
-            }
-            if writes >= self.callers || self.turns_left == 0 {
-                return None;
-            }
-            self.turns_left -= 1;
+    /// A batch of so many writes, begun at `started`, is about to be answered.
+    pub(super) fn expect(&mut self, writes: usize, started: Instant, queue: &Queue) {
+        let is_alone = writes <= 1 && queue.is_empty();
+        let now = self.clock.monotonic();
+        self.came = if is_alone {
+            0
+        } else {
+            queue.came() + writes as u64
+        };
+        self.until = now + (now - started).min(WAIT_MAX);
+    }
+
+    /// Waits until all have come back, or for no longer.
+    pub(super) fn wait(&self, queue: &Queue) {
+        while queue.came() < self.came && self.clock.monotonic() < self.until {
             thread::yield_now();
         }
     }
@@ -47,19 +58,58 @@ impl Returning {
 mod tests {
     use tokio::sync::oneshot;
 
+    use super::super::writer::Command;
     use super::*;
 
-    #[test]
-    fn only_who_did_not_write_alone_is_waited_for_and_not_for_ever() {
-        let (queue, mut returning) = (Queue::default(), Returning::default());
-        returning.expect(1);
-        assert_eq!(returning.turns_left, 0);
-        returning.expect(2);
-        assert!(returning.next(&queue, 2).is_none());
-        assert_eq!(returning.turns_left, TURNS_MAX, "all have come back");
+    /// After a batch of so many writes, which took so long.
+    fn returning(clock: Clock, writes: usize, took: Duration, queue: &Queue) -> Returning {
+        let started = clock.monotonic() - took;
+        let mut returning = Returning::new(clock);
+        returning.expect(writes, started, queue);
+        returning
+    }
+
+    fn come(queue: &Queue) {
         queue.push(Command::Maintain(oneshot::channel().0));
-        assert!(returning.next(&queue, 0).is_some());
-        assert!(returning.next(&queue, 1).is_none());
-        assert_eq!(returning.turns_left, 0);
+    }
+
+    /// So that a test which waits in vain would not end.
+    fn for_ever(returning: Returning) -> Returning {
+        let until = returning.until + Duration::from_secs(3_600);
+        Returning { until, ..returning }
+    }
+
+    #[test]
+    fn who_wrote_alone_is_not_waited_for() {
+        let queue = Queue::default();
+        for_ever(returning(Clock::system(), 1, WAIT_MAX, &queue)).wait(&queue);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_the_last_batch_took_nor_for_ever() {
+        let queue = Queue::default();
+        for (took, waits_max) in [(Duration::ZERO, Duration::ZERO), (WAIT_MAX * 9, WAIT_MAX)] {
+            let clock = Clock::system();
+            let before = clock.monotonic();
+            let returning = returning(clock, 2, took, &queue);
+            let setting_up = returning.clock.monotonic() - before;
+            assert!(returning.until <= before + 2 * setting_up + waits_max);
+            returning.wait(&queue);
+        }
+    }
+
+    #[test]
+    fn the_wait_ends_when_all_have_come_back() {
+        let queue = Queue::default();
+        come(&queue);
+        let returning = for_ever(returning(Clock::system(), 2, WAIT_MAX, &queue));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                come(&queue);
+                come(&queue);
+            });
+            returning.wait(&queue);
+        });
+        assert_eq!(queue.came(), 3);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use milena_cluster::key::EntryKey;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::batch::By;
+use super::answers::Answering;
 use super::files::is_lack_of_descriptors;
 use super::log::{Log, Site};
 use super::open;
@@ -118,6 +118,7 @@ pub(super) struct Writer {
     pub(super) state: State,
     pub(super) queue: Arc<Queue>,
     pub(super) returning: Returning,
+    pub(super) answering: Answering,
     /// A value file that nothing needs could not be removed, and upkeep is to try again.
     removals_fail: bool,
 }
@@ -137,26 +138,34 @@ pub(super) enum State {
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, recovery: Recovery, queue: Arc<Queue>) -> Self {
+    pub(super) fn new(
+        log: Log,
+        recovery: Recovery,
+        queue: Arc<Queue>,
+        answering: Answering,
+    ) -> Self {
         log.site.observer.unread(recovery.unread());
         Self {
             site: log.site.clone(),
+            returning: Returning::new(log.site.clock.clone()),
             state: State::On {
                 log,
                 recovery: Some(recovery),
                 upkeep: None,
             },
             queue,
-            returning: Returning::default(),
+            answering,
             removals_fail: false,
         }
     }
 
     /// Does the next command, if there is one, and a little of what goes on in the background.
     fn take_turn(&mut self) -> Turn {
-        match self.returning.next(&self.queue, 0) {
+        self.returning.wait(&self.queue);
+        match self.queue.pop() {
             Some(first @ (Command::Write(_) | Command::Uploaded(_))) => {
-                self.write_batch(first, By::Thread);
+                self.queue.put_back(first);
+                self.write_what_queued();
             }
             Some(Command::Reserve(asked)) => self.reserve(asked),
             Some(Command::GiveBack(given)) => self.take_back(given),

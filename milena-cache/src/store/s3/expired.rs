@@ -7,7 +7,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 use parking_lot::Mutex;
@@ -78,7 +77,7 @@ impl S3Store {
     pub async fn minds_conditions(&self, deadline: Deadline) -> Result<bool> {
         let ask = || async {
             let name = self.config.own_object(PROBE_NAME);
-            let of_nothing = Version::new(Bytes::from_static(NO_VERSION));
+            let of_nothing = Version::new(NO_VERSION);
             let answer = self.delete_if(&name, &of_nothing, deadline).await?;
             Ok(answer == Conditional::Refused)
         };

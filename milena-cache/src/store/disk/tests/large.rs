@@ -97,7 +97,7 @@ async fn what_travels_with_a_value_travels_with_a_large_one() {
     let fixture = fixture();
     let store = fixture.open().await;
     let mut put = fixture.dying_in(10, &long(1));
-    put.version = Version::new(Bytes::from_static(b"etag"));
+    put.version = Version::new(b"etag");
     store.store("k", put.clone()).await;
     drop(store);
     let store = fixture.open().await;

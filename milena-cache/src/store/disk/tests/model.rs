@@ -362,7 +362,7 @@ fn shown(value: &str) -> (String, usize) {
 
 /// What S3 calls a value: each is put once.
 fn version(value: &str) -> Version {
-    Version::new(value.trim_start().to_owned().into())
+    Version::new(value.trim_start().as_bytes())
 }
 
 fn name(key: u8) -> String {

@@ -4,8 +4,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::super::files::Files;
 use super::super::format::{HeaderSays, SegmentId, read_segment_header, segment_header, u64_at};
 use super::super::record::RECORD_HEADER_BYTES;
@@ -24,7 +22,7 @@ type Found = Option<(String, bool)>;
 
 fn versioned(value: &str) -> Entry {
     Entry {
-        version: Version::new(Bytes::from_static(b"etag")),
+        version: Version::new(b"etag"),
         ..entry(value)
     }
 }
