@@ -11,7 +11,8 @@ use std::time::Duration;
 use milena_client::Address;
 use milena_server::admin::interface_for;
 use milena_server::grpc::{
-    MAX_VALUE_BYTES, WORKER_THREADS, parse_value_bytes_max, parse_worker_threads,
+    GRPC_STACK, GrpcStack, MAX_VALUE_BYTES, WORKER_THREADS, parse_value_bytes_max,
+    parse_worker_threads,
 };
 use milena_server::logging::{LOG_FORMAT, LOG_LEVEL, LogFormat, LogLevel, Logging};
 use milena_server::program::Checked;
@@ -23,7 +24,6 @@ use milena_server::settings::{
 
 use self::disk::DiskSettings;
 use crate::operation::{Lives, WriteMode};
-use crate::service::GrpcStack;
 use crate::store::disk::DiskConfig;
 use crate::store::memory::{EvictionPolicy, MemoryConfig};
 use crate::store::s3::{S3Config, S3Credentials};
@@ -254,14 +254,6 @@ static RATE_LIMIT: Setting = Setting {
     expected: rate_limit::EXPECTED,
     example: "50000",
     help: "Requests per second; beyond it they are refused",
-};
-static GRPC_STACK: Setting = Setting {
-    name: "GRPC_STACK",
-    also: &[],
-    presence: Presence::Default(GrpcStack::DEFAULT.name()),
-    expected: "tonic or h2",
-    example: "tonic",
-    help: "What serves get, put and delete: h2 (HTTP/2 directly, for less CPU per request), or tonic",
 };
 
 impl Config {

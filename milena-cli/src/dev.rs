@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use clap::Args;
-use milena_cache::service::GrpcStack;
 use milena_server::clock::Clock;
+use milena_server::grpc::GrpcStack;
 use milena_server::logging::{self, EXPECTED_LEVEL, LogFormat, LogLevel, Logging};
 use milena_server::program::raise_open_files_limit;
 use milena_server::signals;
@@ -52,7 +52,7 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "ADDR", default_value_t = DEV_ROUTER_ADDR)]
     listen: SocketAddr,
 
-    /// What serves get, put and delete of the nodes: h2 or tonic
+    /// What serves get, put and delete of the router and the nodes: h2 or tonic
     #[arg(long, value_name = "STACK", env = "GRPC_STACK", default_value = GrpcStack::DEFAULT.name(), value_parser = parse_grpc_stack)]
     grpc_stack: GrpcStack,
 

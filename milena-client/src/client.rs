@@ -9,7 +9,7 @@ use milena_protos::cache_server::{
     GetResponse, PutRequest, PutResponse,
 };
 use milena_protos::router_server::{JoinRequest, JoinResponse, LeaveRequest, LeaveResponse};
-use tonic::{Code, Response, Status};
+use tonic::{Response, Status};
 
 use crate::address::{Address, InvalidAddress};
 use crate::connection::{Connection, Options};
@@ -85,10 +85,10 @@ pub struct Backlog {
 
 /// The methods that both services have. Their messages are the same, field for field.
 #[derive(Debug)]
-struct Paths {
-    get: &'static str,
-    put: &'static str,
-    delete: &'static str,
+pub(crate) struct Paths {
+    pub(crate) get: &'static str,
+    pub(crate) put: &'static str,
+    pub(crate) delete: &'static str,
     flush: &'static str,
 }
 
@@ -99,7 +99,7 @@ const ROUTER: Paths = Paths {
     flush: "/router_server.Router/Flush",
 };
 
-const NODE: Paths = Paths {
+pub(crate) const NODE: Paths = Paths {
     get: "/cache_server.Cache/Get",
     put: "/cache_server.Cache/Put",
     delete: "/cache_server.Cache/Delete",
@@ -194,7 +194,7 @@ impl Client {
                 let GetResponse { successful, value } = answer.into_inner();
                 Ok(successful.then_some(Found { value, is_stale }))
             }
-            Err(error) if error.status().code() == Code::NotFound => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -337,7 +337,7 @@ impl RouterClient {
 }
 
 /// Servers of ours never answer OK and mean no; for another's, no is no.
-fn acknowledged(successful: bool) -> Result<(), ClientError> {
+pub(crate) fn acknowledged(successful: bool) -> Result<(), ClientError> {
     if successful {
         Ok(())
     } else {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
 use tonic::client::Grpc;
+use tonic::codec::Codec;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Response, Status, TimeoutExpired};
+use tonic::{Request, Response, Status, TimeoutExpired};
 use tonic_prost::ProstCodec;
 
 use crate::address::{Address, InvalidAddress};
@@ -16,13 +18,13 @@ use crate::error::ClientError;
 
 /// How long a connection that carries nothing is left alone before the server is asked whether it is
 /// still there.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the server has to say so; then the connection is given up.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest deadline, a year: beyond some thousands of years gRPC has no way to write it.
-const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a message may have beside its value: key, bucket and framing, and room for new fields.
 const MESSAGE_OVERHEAD_BYTES_MAX: usize = 64 << 10;
@@ -45,6 +47,12 @@ impl Options {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     /// 16 MiB.
     pub const VALUE_BYTES_MAX: usize = 16 << 20;
+
+    /// The longest message that is taken, in bytes.
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.value_bytes_max
+            .saturating_add(MESSAGE_OVERHEAD_BYTES_MAX)
+    }
 }
 
 impl Default for Options {
@@ -86,9 +94,11 @@ impl Connection {
                 .map_err(|error| address.refuse(format!("TLS: {error}")))?;
         }
         let connector = Connector::new(options.connect_timeout);
-        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
-            connector.clone().connect(uri)
-        }));
+        let connect = move |uri| {
+            let connecting = connector.clone().connect(uri);
+            async { connecting.await.map(TokioIo::new) }
+        };
+        let channel = endpoint.connect_with_connector_lazy(tower::service_fn(connect));
         Ok(Self {
             address,
             channel,
@@ -111,21 +121,32 @@ impl Connection {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let deadline = self.options.deadline.min(DEADLINE_MAX);
+        self.call_by(path, message, ProstCodec::default(), self.options.deadline)
+            .await
+    }
+
+    /// The same until another deadline, with messages that `codec` encodes and decodes.
+    pub(crate) async fn call_by<C>(
+        &self,
+        path: &'static str,
+        message: C::Encode,
+        codec: C,
+        deadline: Duration,
+    ) -> Result<Response<C::Decode>, ClientError>
+    where
+        C: Codec<Encode: Sync, Decode: Sync>,
+    {
+        let deadline = deadline.min(DEADLINE_MAX);
         let mut request = Request::new(message);
         request.set_timeout(deadline);
-        let answer = tokio::time::timeout(deadline, self.unary(path, request)).await;
+        let answer = tokio::time::timeout(deadline, self.unary(path, request, codec)).await;
         let status = match answer {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(status)) => status,
             Err(_) => return Err(ClientError::no_answer(self.address.as_str(), deadline)),
         };
         Err(match status.source() {
-            // tonic's servers give a call up when the deadline that they were told has passed, and call it so.
-            None if status.code() == Code::Cancelled => {
-                ClientError::no_answer(self.address.as_str(), deadline)
-            }
-            None => ClientError::answered(status),
+            None => ClientError::answered_in(status, self.address.as_str(), deadline),
             Some(cause) if is_timeout(cause) => {
                 ClientError::no_answer(self.address.as_str(), deadline)
             }
@@ -134,25 +155,22 @@ impl Connection {
     }
 
     /// One call, as long as it takes. A status with a source is not the server's.
-    async fn unary<Q, A>(
+    async fn unary<C>(
         &self,
         path: &'static str,
-        request: Request<Q>,
-    ) -> Result<Response<A>, Status>
+        request: Request<C::Encode>,
+        codec: C,
+    ) -> Result<Response<C::Decode>, Status>
     where
-        Q: prost::Message + 'static,
-        A: prost::Message + Default + 'static,
+        C: Codec<Encode: Sync, Decode: Sync>,
     {
-        let message_bytes_max = self
-            .options
-            .value_bytes_max
-            .saturating_add(MESSAGE_OVERHEAD_BYTES_MAX);
+        let message_bytes_max = self.options.message_bytes_max();
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(message_bytes_max);
         grpc.ready()
             .await
             .map_err(|error| Status::from_error(error.into()))?;
         let path = PathAndQuery::from_static(path);
-        grpc.unary(request, path, ProstCodec::default()).await
+        grpc.unary(request, path, codec).await
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -38,14 +37,14 @@ impl Connector {
     }
 
     /// Connects to the host and port of `server`.
-    pub(crate) async fn connect(self, server: Uri) -> io::Result<TokioIo<TcpStream>> {
+    pub(crate) async fn connect(self, server: Uri) -> io::Result<TcpStream> {
         let started = now();
         if let Some(failure) = self.recent_failure(started) {
             return Err(io::Error::new(failure.kind, failure.reason));
         }
         let attempt = tokio::time::timeout(self.timeout, open(&server)).await;
         let error = match attempt {
-            Ok(Ok(connection)) => return Ok(TokioIo::new(connection)),
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => error,
             Err(_) => io::Error::new(
                 io::ErrorKind::TimedOut,

@@ -59,8 +59,23 @@ impl ClientError {
         self.status().code() == Code::Unimplemented
     }
 
+    /// Whether the server answered a get that there is no value, which is a miss and no failure.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status().code() == Code::NotFound
+    }
+
+    /// What came from the server at `address`, which was given so long.
+    pub(crate) fn answered_in(status: Status, address: &str, deadline: Duration) -> Self {
+        // tonic's servers give a call up when the deadline that they were told has passed, and call it so.
+        if status.code() == Code::Cancelled {
+            return Self::no_answer(address, deadline);
+        }
+        Self::answered(status)
+    }
+
     /// The kind of an answer that came from the server.
-    pub(crate) fn answered(status: Status) -> Self {
+    fn answered(status: Status) -> Self {
         match status.code() {
             Code::InvalidArgument => Self::InvalidInput(status),
             Code::Unavailable => Self::Unavailable(status),

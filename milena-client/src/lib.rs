@@ -18,6 +18,8 @@
 //! joins a router. Both connect when first used and again after a connection broke, can be cloned at
 //! little cost and shared between tasks, and give up on every call when its deadline has passed.
 //!
+//! [`raw`] is for the router: calls with messages that are encoded already.
+//!
 //! Knows nothing of placement, and checks neither bucket nor key: the server does.
 
 mod address;
@@ -25,6 +27,7 @@ mod client;
 mod connection;
 mod connector;
 mod error;
+pub mod raw;
 
 pub use address::{Address, InvalidAddress};
 pub use client::{Ack, Backlog, Client, Found, PutOptions, RouterClient};

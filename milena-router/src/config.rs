@@ -5,7 +5,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use milena_server::admin::interface_for;
 use milena_server::grpc::{
-    MAX_VALUE_BYTES, WORKER_THREADS, parse_value_bytes_max, parse_worker_threads,
+    GRPC_STACK, GrpcStack, MAX_VALUE_BYTES, WORKER_THREADS, parse_value_bytes_max,
+    parse_worker_threads,
 };
 use milena_server::logging::{self, LOG_FORMAT, LogFormat, LogLevel, Logging};
 use milena_server::program::Checked;
@@ -49,12 +50,13 @@ static METRICS_PORT: Setting = Setting {
 };
 
 /// Every setting, in the order in which `--help` shows them.
-pub static SETTINGS: [&Setting; 7] = [
+pub static SETTINGS: [&Setting; 8] = [
     &LISTEN_ADDR,
     &RATE_LIMIT,
     &LOG_LEVEL,
     &METRICS_PORT,
     &MAX_VALUE_BYTES,
+    &GRPC_STACK,
     &WORKER_THREADS,
     &LOG_FORMAT,
 ];
@@ -70,6 +72,8 @@ pub struct Config {
     pub rate_limit: Option<NonZeroU32>,
     /// The longest value, in bytes.
     pub value_bytes_max: usize,
+    /// What serves the hot methods (`GRPC_STACK`).
+    pub grpc_stack: GrpcStack,
     /// Threads that serve gRPC. `None`: one for each core that the process may use.
     pub worker_threads: Option<NonZeroUsize>,
 }
@@ -88,6 +92,7 @@ impl Config {
         let level = raw.read(&LOG_LEVEL, LogLevel::parse);
         let metrics_port = raw.read(&METRICS_PORT, |text| text.parse().ok());
         let value_bytes_max = raw.read(&MAX_VALUE_BYTES, parse_value_bytes_max);
+        let grpc_stack = raw.read(&GRPC_STACK, GrpcStack::parse);
         let worker_threads = raw.read(&WORKER_THREADS, parse_worker_threads);
         let format = raw.read(&LOG_FORMAT, LogFormat::parse);
         let effective = raw.into_result()?;
@@ -100,6 +105,7 @@ impl Config {
                 metrics_addr: (metrics_ip, metrics_port.expect(given)).into(),
                 rate_limit: rate_limit.expect(given),
                 value_bytes_max: value_bytes_max.expect(given),
+                grpc_stack: grpc_stack.expect(given),
                 worker_threads,
             },
             effective,
@@ -140,6 +146,7 @@ mod tests {
             metrics_addr: "0.0.0.0:9101".parse().unwrap(),
             rate_limit: None,
             value_bytes_max: milena_client::Options::VALUE_BYTES_MAX,
+            grpc_stack: GrpcStack::H2,
             worker_threads: None,
         };
         assert_eq!(check(&required).unwrap().config, expected);
@@ -153,6 +160,7 @@ mod tests {
             ("LOG_LEVEL", "warn"),
             ("METRICS_PORT", "2"),
             ("MAX_VALUE_BYTES", "3KiB"),
+            ("GRPC_STACK", "tonic"),
             ("WORKER_THREADS", "4"),
             ("LOG_FORMAT", "json"),
         ])
@@ -162,6 +170,7 @@ mod tests {
             metrics_addr: "[::1]:2".parse().unwrap(),
             rate_limit: NonZeroU32::new(7),
             value_bytes_max: 3 << 10,
+            grpc_stack: GrpcStack::Tonic,
             worker_threads: NonZeroUsize::new(4),
         };
         assert_eq!(checked.config, expected);
@@ -179,6 +188,7 @@ mod tests {
             ("LOG_LEVEL", "loud"),
             ("METRICS_PORT", "65536"),
             ("MAX_VALUE_BYTES", "2GiB"),
+            ("GRPC_STACK", "http"),
             ("WORKER_THREADS", "0"),
             ("LOG_FORMAT", "xml"),
         ])

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use milena_client::{Backlog, Client, ClientError, Found, PutOptions};
+use milena_client::raw::{RawAnswer, Verb};
+use milena_client::{Backlog, ClientError, Found, PutOptions};
 use milena_cluster::key::EntryKey;
+use milena_h2::WireMessage;
 use milena_server::clock::{Clock, Deadline};
 
 use crate::error::{Error, Result};
-use crate::membership::Membership;
+use crate::membership::{Member, Membership};
 use crate::metrics::{Metrics, Op};
 
 /// Forwards calls to the members.
@@ -40,7 +42,8 @@ impl Forward {
     /// # Errors
     /// When no node has joined, or what the owner answered.
     pub async fn get(&self, key: &EntryKey, deadline: Deadline) -> Result<Option<Found>> {
-        self.to_owner(Op::Get, key, deadline, async |owner| {
+        self.to_owner(Op::Get, key, deadline, async |owner, wait| {
+            let owner = owner.client.with_deadline(wait);
             owner.find(key.bucket(), key.key()).await
         })
         .await
@@ -57,7 +60,8 @@ impl Forward {
         options: PutOptions,
         deadline: Deadline,
     ) -> Result<()> {
-        self.to_owner(Op::Put, key, deadline, async |owner| {
+        self.to_owner(Op::Put, key, deadline, async |owner, wait| {
+            let owner = owner.client.with_deadline(wait);
             owner
                 .put_with(key.bucket(), key.key(), value, options)
                 .await
@@ -70,10 +74,30 @@ impl Forward {
     /// # Errors
     /// When no node has joined, or what the owner answered.
     pub async fn delete(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
-        self.to_owner(Op::Delete, key, deadline, async |owner| {
+        self.to_owner(Op::Delete, key, deadline, async |owner, wait| {
+            let owner = owner.client.with_deadline(wait);
             owner.delete(key.bucket(), key.key()).await
         })
         .await
+    }
+
+    /// Passes on a call of `verb`, whose message is about `key`, as it came.
+    ///
+    /// # Errors
+    /// When no node has joined, or what the owner answered.
+    pub async fn pass_on(
+        &self,
+        verb: Verb,
+        key: &EntryKey,
+        message: WireMessage,
+        deadline: Deadline,
+    ) -> Result<RawAnswer> {
+        let call = async |owner: &Member, wait| owner.raw.call(verb, message, wait).await;
+        let answer = self.to_owner(op_of(verb), key, deadline, call).await;
+        answer.map_err(|error| match error {
+            Error::Node(miss) if verb == Verb::Get && miss.is_not_found() => Error::KeyNotFound,
+            error => error,
+        })
     }
 
     /// Waits until S3 has every write that the nodes acknowledged, for `wait` at most; gives what it does not have
@@ -86,8 +110,8 @@ impl Forward {
         if members.count() == 0 {
             return Err(Error::NoNode);
         }
-        let flush = async |node: &Client| {
-            let call = node.with_deadline(self.clock.until(deadline));
+        let flush = async |node: &Member| {
+            let call = node.client.with_deadline(self.clock.until(deadline));
             call.flush(wait).await.map_err(|error| Error::NotFlushed {
                 node: node.address().clone(),
                 error,
@@ -105,15 +129,24 @@ impl Forward {
         op: Op,
         key: &EntryKey,
         deadline: Deadline,
-        call: impl AsyncFnOnce(Client) -> std::result::Result<T, ClientError>,
+        call: impl AsyncFnOnce(&Member, Duration) -> std::result::Result<T, ClientError>,
     ) -> Result<T> {
         let members = self.membership.members();
         let owner = members.owner(key).ok_or(Error::NoNode)?;
         let started = self.clock.monotonic();
-        let answer = call(owner.with_deadline(self.clock.until(deadline))).await;
+        let answer = call(owner, self.clock.until(deadline)).await;
         self.metrics
             .observe_forward(op, self.clock.monotonic() - started);
         answer.map_err(Error::Node)
+    }
+}
+
+/// As what a call of `verb` is counted.
+pub(crate) fn op_of(verb: Verb) -> Op {
+    match verb {
+        Verb::Get => Op::Get,
+        Verb::Put => Op::Put,
+        Verb::Delete => Op::Delete,
     }
 }
 

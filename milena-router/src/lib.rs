@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! gRPC ─▶ service ─▶ forward ─▶ the owner, by milena-client
-//!         decode     owner of the key, from membership
-//!         encode     deadline
+//!         look at    owner of the key, from membership
+//!         check      deadline
 //! ```
 //!
 //! This file wires the parts, starts and stops them. A router keeps nothing: nodes join when they start,
@@ -104,8 +104,6 @@ impl Router {
             metrics,
             clock,
         };
-        let (routes, health) = service::routes(service);
-
         let watched = Arc::clone(&shown) as Arc<dyn Watched>;
         let admin = AdminServer::start(config.metrics_addr, watched)
             .await
@@ -115,20 +113,13 @@ impl Router {
             })?;
         tracing::info!(addr = %admin.addr(), "serving /metrics, /livez and /readyz");
 
-        let grpc = GrpcServer::start(
-            config.listen_addr,
-            config.worker_threads,
-            config.value_bytes_max,
-            routes,
-        )
-        .await
-        .map_err(|source| StartError::Listen {
-            addr: config.listen_addr,
-            source,
-        })?;
+        let (addr, threads) = (config.listen_addr, config.worker_threads);
+        let (grpc, health) = service::start(addr, threads, config.grpc_stack, service)
+            .await
+            .map_err(|source| StartError::Listen { addr, source })?;
         shown.enter(Phase::Serving);
         health.set_serving(true).await;
-        tracing::info!(addr = %grpc.addr(), "serving gRPC");
+        tracing::info!(addr = %grpc.addr(), stack = config.grpc_stack.name(), "serving gRPC");
         Ok(Self {
             grpc,
             admin,

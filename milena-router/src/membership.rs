@@ -8,7 +8,8 @@
 
 use std::sync::Arc;
 
-use milena_client::{Address, Client, Options};
+use milena_client::raw::RawClient;
+use milena_client::{Address, Client, InvalidAddress, Options};
 use milena_cluster::key::EntryKey;
 use milena_cluster::placement::{Node, SlotTable, slot_of};
 use tokio::runtime::Handle;
@@ -19,44 +20,68 @@ use crate::error::{Error, Result};
 /// The most nodes that one router forwards to. With so many, a change takes about a second of CPU.
 pub const NODES_MAX: usize = 1_000;
 
+/// How one node is called. Either connects when it is first used.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// With messages.
+    pub client: Client,
+    /// With messages that are encoded already.
+    pub raw: RawClient,
+}
+
+impl Member {
+    fn new(node: &Address, options: &Options) -> std::result::Result<Self, InvalidAddress> {
+        Ok(Self {
+            client: Client::connect_to_node(node.as_str(), options)?,
+            raw: RawClient::connect_to_node(node.as_str(), options)?,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.client.address()
+    }
+}
+
 /// The nodes at one moment, and the slots each of them owns.
 #[derive(Debug)]
 pub struct Members {
     table: SlotTable,
-    /// A client of each node, in the order of `table.nodes()`.
-    clients: Vec<Client>,
+    /// In the order of `table.nodes()`.
+    members: Vec<Member>,
 }
 
 impl Members {
-    /// The client of the node that owns `key`; `None` when there are no nodes.
+    /// The node that owns `key`; `None` when there are no nodes.
     #[must_use]
-    pub fn owner(&self, key: &EntryKey) -> Option<&Client> {
+    pub fn owner(&self, key: &EntryKey) -> Option<&Member> {
         let index = self.table.owner_index(slot_of(key))?;
-        Some(&self.clients[index])
+        Some(&self.members[index])
     }
 
-    /// The clients of all nodes.
+    /// All nodes.
     #[must_use]
-    pub fn all(&self) -> &[Client] {
-        &self.clients
+    pub fn all(&self) -> &[Member] {
+        &self.members
     }
 
     /// How many nodes there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.clients.len()
+        self.members.len()
     }
 
     fn has(&self, node: &Address) -> bool {
-        self.clients.iter().any(|client| client.address() == node)
+        self.members.iter().any(|member| member.address() == node)
     }
 
-    /// The members with these clients. Takes up to a second of CPU.
-    fn of(mut clients: Vec<Client>) -> Self {
-        clients.sort_by(|a, b| a.address().cmp(b.address()));
-        let node = |client: &Client| Node::new(client.address().as_str());
-        let table = SlotTable::new(clients.iter().map(node));
-        Self { table, clients }
+    /// These members, with their shares. Takes up to a second of CPU.
+    fn of(mut members: Vec<Member>) -> Self {
+        members.sort_by(|a, b| a.address().cmp(b.address()));
+        let node = |member: &Member| Node::new(member.address().as_str());
+        let table = SlotTable::new(members.iter().map(node));
+        Self { table, members }
     }
 }
 
@@ -67,7 +92,7 @@ pub struct Membership {
     /// Held while a change is made.
     changing: Mutex<()>,
     node_options: Options,
-    /// Where the connections to the nodes live: not on the thread that happened to serve the join.
+    /// Where the connections of [`Member::client`] live: not on the thread that happened to serve the join.
     runtime: Handle,
 }
 
@@ -114,12 +139,12 @@ impl Membership {
         if before.count() == NODES_MAX {
             return Err(Error::TooManyNodes(node.clone()));
         }
-        let client = {
+        let member = {
             let _entered = self.runtime.enter();
-            Client::connect_to_node(node.as_str(), &self.node_options)?
+            Member::new(node, &self.node_options)?
         };
-        let clients = before.clients.iter().cloned().chain([client]).collect();
-        let nodes = self.replace(clients).await?;
+        let members = before.members.iter().cloned().chain([member]).collect();
+        let nodes = self.replace(members).await?;
         tracing::info!(%node, nodes, "a node joined");
         Ok(())
     }
@@ -134,19 +159,19 @@ impl Membership {
         if !before.has(node) {
             return Ok(());
         }
-        let stays = |client: &&Client| client.address() != node;
-        let clients = before.clients.iter().filter(stays).cloned().collect();
-        let nodes = self.replace(clients).await?;
+        let stays = |member: &&Member| member.address() != node;
+        let members = before.members.iter().filter(stays).cloned().collect();
+        let nodes = self.replace(members).await?;
         tracing::info!(%node, nodes, "a node left");
         Ok(())
     }
 
-    /// Swaps in the members with these clients; gives their number.
-    async fn replace(&self, clients: Vec<Client>) -> Result<usize> {
+    /// Swaps in these members; gives their number.
+    async fn replace(&self, members: Vec<Member>) -> Result<usize> {
         // Sharing out the slots of many nodes would hold up the calls that this thread serves.
         let members = self
             .runtime
-            .spawn_blocking(|| Members::of(clients))
+            .spawn_blocking(|| Members::of(members))
             .await
             .map_err(|error| Error::InternalError(format!("sharing out the slots: {error}")))?;
         let count = members.count();
@@ -173,7 +198,7 @@ mod tests {
 
     fn owner_of(members: &Members, key: &[u8]) -> Option<Address> {
         let key = EntryKey::new("b", key).unwrap();
-        members.owner(&key).map(|client| client.address().clone())
+        members.owner(&key).map(|owner| owner.address().clone())
     }
 
     #[tokio::test]
@@ -209,12 +234,10 @@ mod tests {
     #[tokio::test]
     async fn one_node_too_many_is_refused_and_a_member_is_not() {
         let membership = membership();
-        let client = |number| {
-            Client::connect_to_node(address(number).as_str(), &Options::default()).unwrap()
-        };
+        let member = |number| Member::new(&address(number), &Options::default()).unwrap();
         membership.current.send_replace(Arc::new(Members {
             table: SlotTable::new([]),
-            clients: (0..NODES_MAX).map(client).collect(),
+            members: (0..NODES_MAX).map(member).collect(),
         }));
         let refused = membership.join(&address(NODES_MAX)).await.unwrap_err();
         assert!(matches!(refused, Error::TooManyNodes(_)), "{refused:?}");

@@ -13,6 +13,7 @@ pub mod port;
 pub mod process;
 pub mod router;
 pub mod s3;
+pub mod wire;
 
 use std::time::Duration;
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use milena_cache::Node;
 use milena_cache::config::Config;
 use milena_cache::operation::{Lives, WriteMode};
-use milena_cache::service::GrpcStack;
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_client::{Client, Options};
 use milena_server::clock::Clock;
+use milena_server::grpc::GrpcStack;
 use milena_server::program::Server as _;
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use milena_router::Router;
 use milena_router::config::Config;
 use milena_server::program::Server as _;
 
-use crate::node::address_of;
+use crate::node::{address_of, usual_stack};
 use crate::page::page;
 use crate::port::HeldPort;
 
@@ -38,6 +38,7 @@ impl TestRouter {
             metrics_addr: (Ipv4Addr::LOCALHOST, 0).into(),
             rate_limit: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,
+            grpc_stack: usual_stack(),
             worker_threads: None,
         };
         let router = self.port.lend(Router::start(config)).await;

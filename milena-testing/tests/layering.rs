@@ -25,7 +25,7 @@ const AWS: [&str; 4] = [
 ];
 const PATHS: [&str; 2] = ["std::path", "std::fs"];
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     Rule {
         place: "milena-cache/src/service",
         except: &[],
@@ -115,6 +115,17 @@ const RULES: [Rule; 16] = [
             "std::time",
             "milena_server",
             "async fn",
+        ],
+    },
+    Rule {
+        place: "milena-h2/src",
+        except: &[],
+        never: &[
+            "tonic",
+            "prost",
+            "milena_server",
+            "milena_client",
+            "milena_protos",
         ],
     },
     Rule {

@@ -39,26 +39,26 @@ def message(*fields):
 
 
 class Grpc:
-    """A server of `cache_server.Cache` under h2load."""
+    """A server of this gRPC service under h2load; `behind` is what it forwards to."""
 
-    def __init__(self, server, size):
-        self.server, self.address = server, server.address
+    def __init__(self, server, size, service="cache_server.Cache", behind=()):
+        self.processes, self.address, self.service = [server, *behind], server.address, service
         self.folder = tempfile.TemporaryDirectory(prefix="milena-hits-")
         name = (1, KEY.encode()), (2, b"bench")
         value = (3, b"v" * size)
         for verb, request in ("Get", message(*name)), ("Put", message(*name, value)):
             (pathlib.Path(self.folder.name) / verb).write_bytes(request)
-        if isinstance(server, system.Node):
+        if not isinstance(server, system.Echo):
             self._load("Put", 1, 1, 1, answer_bytes_min=1)
         self.size = size
 
     def run(self, connections, depth):
-        """Gets a second, and the server's processor time of each, in µs."""
+        """Gets a second, and the processor time of each, in µs: the server's, and that of what it forwards to."""
         rate = self._get(connections, depth, REQUESTS_TO_LEARN_THE_RATE)
         requests = max(REQUESTS_TO_LEARN_THE_RATE, int(rate * RUN_S))
-        before = self.server.cpu_s()
+        before = cpu_s(self.processes)
         rate = self._get(connections, depth, requests)
-        return rate, (self.server.cpu_s() - before) * 1e6 / requests
+        return rate, [(end - start) * 1e6 / requests for start, end in zip(before, cpu_s(self.processes))]
 
     def _get(self, connections, depth, requests):
         return self._load("Get", connections, depth, requests, answer_bytes_min=self.size)
@@ -76,7 +76,7 @@ class Grpc:
             "h2load", f"-n{requests}", f"-c{connections}", f"-m{depth}", *more,
             "-d", str(pathlib.Path(self.folder.name) / verb),
             "-H", "content-type: application/grpc", "-H", "te: trailers",
-            f"http://{self.address}/cache_server.Cache/{verb}",
+            f"http://{self.address}/{self.service}/{verb}",
             cores=LOAD_CORES,
         )
         bytes_of_answers = int(re.search(r"headers \(.*\), .*\((\d+)\) data", said)[1])
@@ -120,7 +120,11 @@ class Lines:
             str(self.answer_bytes), self.request.decode(), cores=LOAD_CORES,
         )
         requests, rate = (float(part) for part in said.split())
-        return rate, (self.server.cpu_s() - before) * 1e6 / requests
+        return rate, [(self.server.cpu_s() - before) * 1e6 / requests]
+
+
+def cpu_s(processes):
+    return [process.cpu_s() for process in processes]
 
 
 def ask(connection, request, end):
@@ -158,12 +162,21 @@ def start(name, size, stack):
     kind, variant = name.split("-", 1)
     if kind == "echo":
         server = stack.enter_context(system.Echo(variant, size, cores=SERVER_CORES))
-    else:
-        s3_address = system.free_address()
-        stack.enter_context(system.s3(s3_address, "memory", cores=LOAD_CORES))
-        disk = {"DISK_PATH": stack.enter_context(tempfile.TemporaryDirectory(prefix="milena-hits-"))}
-        server = stack.enter_context(system.Node(s3_address, cores=SERVER_CORES, GRPC_STACK=variant, **disk))
-    return stack.enter_context(Grpc(server, size))
+        return stack.enter_context(Grpc(server, size))
+    if kind == "node":
+        return stack.enter_context(Grpc(start_node(stack, GRPC_STACK=variant), size))
+    router = stack.enter_context(system.Router(cores=SERVER_CORES, GRPC_STACK=variant))
+    node = start_node(stack, GRPC_STACK="h2", ROUTER_ADDR=f"http://{router.address}")
+    router.wait_for("a node joined")
+    return stack.enter_context(Grpc(router, size, "router_server.Router", behind=[node]))
+
+
+def start_node(stack, **settings):
+    """A node with an S3 endpoint and a disk of its own."""
+    s3_address = system.free_address()
+    stack.enter_context(system.s3(s3_address, "memory", cores=LOAD_CORES))
+    disk = stack.enter_context(tempfile.TemporaryDirectory(prefix="milena-hits-"))
+    return stack.enter_context(system.Node(s3_address, cores=SERVER_CORES, DISK_PATH=disk, **settings))
 
 
 def main():
@@ -194,15 +207,25 @@ def table(size, names, results):
         cells = []
         for load in LOADS:
             rates, costs = zip(*results[name, load])
-            cells.append(f"{system.median(rates) / 1e3:.1f} | {system.median(costs):.1f} | {min(costs):.1f} to {max(costs):.1f}")
+            sums = [sum(cost) for cost in costs]
+            cells.append(f"{system.median(rates) / 1e3:.1f} | {system.median(sums):.1f} | {min(sums):.1f} to {max(sums):.1f}")
         print(f"| {name} | " + " | ".join(cells) + " |")
     print()
     for load in LOADS:
-        cost = {name: system.median(cost for _, cost in results[name, load]) for name in names}
+        # Of the server's process, and of all.
+        own = {name: system.median(cost[0] for _, cost in results[name, load]) for name in names}
+        cost = {name: system.median(sum(cost) for _, cost in results[name, load]) for name in names}
         for name in names:
             if name.startswith("node-"):
                 beside = [f"{cost[other] / cost[name]:.2f}x {other}" for other in names if other != name]
                 print(f"- {load}, requests per server-CPU-second of {name}: " + ", ".join(beside))
+            if name.startswith("router-"):
+                beside = [
+                    f"{own[name] / cost[node]:.2f}x {node} alone, {cost[name] / cost[node]:.2f}x with its node"
+                    for node in names
+                    if node.startswith("node-")
+                ]
+                print(f"- {load}, {name}: {own[name]:.1f} µs in the router; " + "; ".join(beside))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@
 #   scripts/bench/hits.sh
 #   SIZES=1024 LOADS=8x16 ROUNDS=3 scripts/bench/hits.sh
 #   SERVERS=echo-h2,node-tonic,node-h2 SIZES=100,1024 scripts/bench/hits.sh
+#   SERVERS=node-h2,router-tonic,router-h2 SIZES=100,1024,65536 LOADS=8x16 scripts/bench/hits.sh
 #
 #   SERVERS      of echo-tonic-as-it-comes (multi-thread, built as cargo does by itself), echo-tonic-multi-thread,
-#                echo-tonic-current-thread, echo-h2, node-tonic, node-h2, redis, memcached (all but the second)
+#                echo-tonic-current-thread, echo-h2, node-tonic, node-h2, router-tonic, router-h2 (each with a node
+#                behind it, on the same core), redis, memcached (all but the second and the routers)
 #   SIZES        bytes of the value (100,1024,16384,65536)
 #   LOADS        connections x requests under way on each (8x16,64x1)
 #   ROUNDS       how often each is measured (5)

@@ -24,7 +24,7 @@ START_TIMEOUT_S = 30
 
 def build():
     """Builds the release binaries that are run here."""
-    packages = ["milena-cache", "milena-cli", "milena-testing"]
+    packages = ["milena-cache", "milena-cli", "milena-router", "milena-testing"]
     command = ["cargo", "build", "--release", "--bins"]
     subprocess.run(command + [f"-p{name}" for name in packages], cwd=ROOT, check=True)
 
@@ -86,9 +86,10 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.said = self._wait_for(ready) if ready else ""
+        self.said = self.wait_for(ready) if ready else ""
 
-    def _wait_for(self, text):
+    def wait_for(self, text):
+        """Its first line with this text."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self.process.poll() is None:
             for line in self.log.read_text().splitlines():
@@ -153,6 +154,22 @@ class Node(Program):
             **settings,
         }
         super().__init__("milena-cache", environment=environment, cores=cores, ready="gRPC listening")
+        self.address = json.loads(self.said)["addr"]
+
+
+class Router(Program):
+    """A router, which nodes join that are told of it."""
+
+    def __init__(self, cores=None, **settings):
+        environment = {
+            "LISTEN_ADDR": "127.0.0.1:0",
+            "RATE_LIMIT": "off",
+            "LOG_LEVEL": "info",
+            "LOG_FORMAT": "json",
+            "METRICS_PORT": "0",
+            **settings,
+        }
+        super().__init__("milena-router", environment=environment, cores=cores, ready="serving gRPC")
         self.address = json.loads(self.said)["addr"]
 
 

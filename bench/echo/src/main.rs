@@ -12,9 +12,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
-// The node's own: the ceiling is to differ from it by nothing but what a node does.
-#[path = "../../../milena-server/src/grpc/direct/coalesce.rs"]
-mod coalesce;
 mod direct;
 mod routed;
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{HeaderName, HeaderValue};
+use milena_h2::WireMessage;
 use milena_protos::STALE_METADATA;
 use milena_protos::cache_server::GetResponse;
 use milena_server::grpc::{Answer, Unary, answer_due_within};
@@ -54,11 +55,12 @@ impl Unary for DirectCache {
     async fn call(
         &self,
         method: Method,
-        message: Bytes,
+        message: WireMessage,
         timeout: Option<Duration>,
     ) -> Result<Answer, Status> {
         let cache = &self.0;
         let due = timeout.map(|timeout| answer_due_within(timeout, cache.clock()));
+        let message = message.encoded();
         match method {
             Method::Get => cache.find(decode(message)?, due).await.map(found),
             Method::Put => cache
@@ -73,8 +75,8 @@ impl Unary for DirectCache {
     }
 }
 
-/// Decodes a request whose bytes stay in the buffer they came in. Says what tonic says of one that is none.
-fn decode<M: Message + Default>(message: Bytes) -> Result<M, Status> {
+/// Decodes a request whose bytes stay in the buffer they came in, if it is one. Says what tonic says of one that is none.
+fn decode<M: Message + Default>(message: impl Buf) -> Result<M, Status> {
     M::decode(message).map_err(|error| Status::internal(error.to_string()))
 }
 

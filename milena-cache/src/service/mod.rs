@@ -16,43 +16,12 @@ use std::sync::Arc;
 
 use milena_protos::FILE_DESCRIPTOR_SET;
 use milena_protos::cache_server::cache_server::{CacheServer, SERVICE_NAME};
-use milena_server::grpc::{GrpcServer, MESSAGE_OVERHEAD_BYTES_MAX};
+use milena_server::grpc::{GrpcServer, GrpcStack, MESSAGE_OVERHEAD_BYTES_MAX};
 use milena_server::health::Health;
 use tonic::service::Routes;
 
 use self::cache::CacheService;
 use self::direct::DirectCache;
-
-/// What serves Get, Put and Delete (`GRPC_STACK`); everything else is tonic's in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrpcStack {
-    /// tonic's server.
-    Tonic,
-    /// The direct path on the `h2` crate.
-    H2,
-}
-
-impl GrpcStack {
-    /// What serves a node that is not told otherwise.
-    pub const DEFAULT: Self = Self::H2;
-
-    /// A value of `GRPC_STACK`; `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Tonic, Self::H2]
-            .into_iter()
-            .find(|stack| stack.name() == text)
-    }
-
-    /// The value of `GRPC_STACK` that asks for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tonic => "tonic",
-            Self::H2 => "h2",
-        }
-    }
-}
 
 /// Serves every gRPC service of the node on `addr`, on as many threads (`None`: one for each core); gives also what
 /// reports its health, which is serving.
@@ -73,12 +42,7 @@ pub async fn start(
         .max_encoding_message_size(message_bytes_max);
     let (routes, health) = Health::add_to(Routes::new(service), SERVICE_NAME, FILE_DESCRIPTOR_SET);
     health.set_serving(true).await;
-    let server = match stack {
-        GrpcStack::Tonic => GrpcServer::start(addr, threads, value_bytes_max, routes).await?,
-        GrpcStack::H2 => {
-            let direct = DirectCache(cache);
-            GrpcServer::start_direct(addr, threads, value_bytes_max, routes, direct).await?
-        }
-    };
-    Ok((server, health))
+    let direct = DirectCache(cache);
+    let server = stack.start(addr, threads, value_bytes_max, routes, direct);
+    Ok((server.await?, health))
 }

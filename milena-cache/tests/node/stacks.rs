@@ -3,56 +3,20 @@
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use http::{HeaderMap, Request};
-use milena_cache::service::GrpcStack;
+use http::HeaderMap;
 use milena_protos::cache_server::{DeleteRequest, FlushRequest, GetRequest, PutRequest};
-use prost::Message;
-use tokio::net::TcpStream;
+use milena_server::grpc::GrpcStack;
+use milena_testing::wire::{Headers, WireAnswer, WireClient, frame};
 use tonic::{Code, Status};
 
-use crate::support::{BUCKET, Bench, begin};
+use crate::support::{BUCKET, Bench};
 
 const VALUE_BYTES_MAX: usize = 100_000;
 
-/// Names and values.
-type Headers<'a> = &'a [(&'a str, &'a str)];
-
-/// A connection of a client that is written on HTTP/2 itself, and the node's end of it.
+/// A connection to a node, and its end of it.
 struct Caller {
-    sender: SendRequest<Bytes>,
+    wire: WireClient,
     bench: Bench,
-}
-
-/// What came back, without what HTTP servers say of themselves.
-#[derive(Debug, PartialEq)]
-struct Answer {
-    http_status: u16,
-    head: Vec<(String, Bytes)>,
-    body: Bytes,
-    trailers: Vec<(String, Bytes)>,
-}
-
-impl Answer {
-    fn code(&self) -> Code {
-        let end = if self.trailers.is_empty() {
-            &self.head
-        } else {
-            &self.trailers
-        };
-        let status = end.iter().find(|(name, _)| name == "grpc-status");
-        status.map_or(Code::Unknown, |(_, code)| Code::from_bytes(code))
-    }
-}
-
-fn listed(headers: &HeaderMap) -> Vec<(String, Bytes)> {
-    let mut listed: Vec<_> = headers
-        .iter()
-        .filter(|(name, _)| *name != "date")
-        .map(|(name, value)| (name.to_string(), Bytes::copy_from_slice(value.as_bytes())))
-        .collect();
-    listed.sort();
-    listed
 }
 
 impl Caller {
@@ -64,47 +28,15 @@ impl Caller {
         })
         .await;
         let addr = bench.node.address();
-        let socket = TcpStream::connect(addr.trim_start_matches("http://"))
-            .await
-            .unwrap();
-        let (sender, connection) = h2::client::handshake(socket).await.unwrap();
-        begin(connection);
-        Self { sender, bench }
+        let addr = addr.trim_start_matches("http://").parse().unwrap();
+        let wire = WireClient::connect(addr).await;
+        Self { wire, bench }
     }
 
-    async fn call(&mut self, method: &str, headers: Headers<'_>, body: Bytes) -> Answer {
-        let mut request = Request::post(format!("http://test/cache_server.Cache/{method}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (answer, mut sending) = self
-            .sender
-            .send_request(request.body(()).unwrap(), false)
-            .unwrap();
-        sending.send_data(body, true).unwrap();
-        let (head, mut body) = answer.await.unwrap().into_parts();
-        let mut received = Vec::new();
-        while let Some(data) = body.data().await {
-            let data = data.unwrap();
-            body.flow_control().release_capacity(data.len()).unwrap();
-            received.extend_from_slice(&data);
-        }
-        let trailers = body.trailers().await.unwrap().unwrap_or_default();
-        Answer {
-            http_status: head.status.as_u16(),
-            head: listed(&head.headers),
-            body: received.into(),
-            trailers: listed(&trailers),
-        }
+    async fn call(&mut self, method: &str, headers: Headers<'_>, body: Bytes) -> WireAnswer {
+        let path = format!("/cache_server.Cache/{method}");
+        self.wire.call(&path, headers, body).await
     }
-}
-
-fn frame(message: &impl Message) -> Bytes {
-    let message = message.encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap();
-    Bytes::from([&[0], &length.to_be_bytes()[..], &message].concat())
 }
 
 fn get(key: &'static str) -> Bytes {

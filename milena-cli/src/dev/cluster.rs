@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures::future::{join_all, select_all};
 use milena_cache::operation::{Lives, WriteMode};
-use milena_cache::service::GrpcStack;
 use milena_cache::store::disk::{DiskConfig, DiskSync, boot_id};
 use milena_cache::store::memory::MemoryConfig;
 use milena_cache::store::s3::{S3Config, S3Credentials};
@@ -18,6 +17,7 @@ use milena_client::{Address, Options};
 use milena_router::{Router, StartError};
 use milena_s3::{Credentials, S3Server, Storage};
 use milena_server::clock::Clock;
+use milena_server::grpc::GrpcStack;
 use milena_server::program::Server as _;
 
 use super::folder::Folder;
@@ -56,7 +56,7 @@ const ANY_LOCAL_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 pub(super) struct Nodes {
     /// How many.
     pub(super) count: usize,
-    /// What serves their hot methods.
+    /// What serves their hot methods, and the router's.
     pub(super) grpc_stack: GrpcStack,
 }
 
@@ -102,7 +102,7 @@ impl Cluster {
         let s3 = S3Server::start(s3_options)
             .await
             .map_err(|error| Failure::io(format!("the S3 endpoint: {}", with_causes(&error))))?;
-        let router = Router::start(router_config(listen))
+        let router = Router::start(router_config(listen, nodes.grpc_stack))
             .await
             .map_err(|error| router_failure(&error))?;
         let ports = folder.node_ports(nodes.count, clock)?;
@@ -205,12 +205,13 @@ impl Cluster {
     }
 }
 
-fn router_config(listen_addr: SocketAddr) -> milena_router::config::Config {
+fn router_config(listen_addr: SocketAddr, grpc_stack: GrpcStack) -> milena_router::config::Config {
     milena_router::config::Config {
         listen_addr,
         metrics_addr: ANY_LOCAL_PORT,
         rate_limit: None,
         value_bytes_max: Options::VALUE_BYTES_MAX,
+        grpc_stack,
         worker_threads: None,
     }
 }

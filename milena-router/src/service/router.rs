@@ -7,8 +7,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_client::raw::{RawAnswer, Verb};
 use milena_client::{Ack, Address, PutOptions};
 use milena_cluster::key::EntryKey;
+use milena_h2::WireMessage;
 use milena_protos::STALE_METADATA;
 use milena_protos::router_server::router_server::Router;
 use milena_protos::router_server::{
@@ -16,15 +18,16 @@ use milena_protos::router_server::{
     JoinRequest, JoinResponse, LeaveRequest, LeaveResponse, PutRequest, PutResponse,
 };
 use milena_server::clock::{Clock, Deadline};
-use milena_server::grpc::answer_due;
+use milena_server::grpc::{answer_due, answer_due_within};
 use milena_server::metrics::Outcome;
 use milena_server::rate_limit::RateLimit;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
+use super::looked_at::LookedAt;
 use super::status::{outcome_of, status_of};
 use crate::error::{Error, Result};
-use crate::forward::Forward;
+use crate::forward::{Forward, op_of};
 use crate::membership::Membership;
 use crate::metrics::{Metrics, Op};
 
@@ -56,12 +59,11 @@ impl Router for RouterService {
         let deadline = self.due(&request);
         let GetRequest { key, bucket } = request.into_inner();
         let answer = self.answer(Op::Get, async {
-            self.rate_limit.admit()?;
-            let key = EntryKey::new(&bucket, &key)?;
+            let key = self.admit(&bucket, &key)?;
             let found = self.forward.get(&key, deadline).await?;
             found.ok_or(Error::KeyNotFound)
         });
-        let found = answer.await?.into_inner();
+        let found = answer.await?;
         let mut answer = Response::new(GetResponse {
             successful: true,
             value: found.value,
@@ -83,31 +85,29 @@ impl Router for RouterService {
             ack,
         } = request.into_inner();
         self.answer(Op::Put, async {
-            self.rate_limit.admit()?;
-            let key = EntryKey::new(&bucket, &key)?;
-            self.check_value(value.len())?;
-            let ack = ack.unwrap_or_default();
+            let key = self.admit(&bucket, &key)?;
             let options = PutOptions {
                 // Its limits are the node's to check.
                 life: ttl_seconds.map(Duration::from_secs),
-                ack: Ack::from_wire(ack).ok_or_else(|| unknown_ack(ack))?,
+                ack: self.check_put(value.len(), ack.unwrap_or_default())?,
             };
             self.forward.put(&key, value, options, deadline).await?;
             Ok(PutResponse { successful: true })
         })
         .await
+        .map(Response::new)
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Answer<DeleteResponse> {
         let deadline = self.due(&request);
         let DeleteRequest { key, bucket } = request.into_inner();
         self.answer(Op::Delete, async {
-            self.rate_limit.admit()?;
-            let key = EntryKey::new(&bucket, &key)?;
+            let key = self.admit(&bucket, &key)?;
             self.forward.delete(&key, deadline).await?;
             Ok(DeleteResponse { successful: true })
         })
         .await
+        .map(Response::new)
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Answer<JoinResponse> {
@@ -117,6 +117,7 @@ impl Router for RouterService {
             Ok(JoinResponse { successful: true })
         })
         .await
+        .map(Response::new)
     }
 
     async fn leave(&self, request: Request<LeaveRequest>) -> Answer<LeaveResponse> {
@@ -126,6 +127,7 @@ impl Router for RouterService {
             Ok(LeaveResponse { successful: true })
         })
         .await
+        .map(Response::new)
     }
 
     async fn flush(&self, request: Request<FlushRequest>) -> Answer<FlushResponse> {
@@ -140,21 +142,58 @@ impl Router for RouterService {
             })
         })
         .await
+        .map(Response::new)
     }
 }
 
 impl RouterService {
     /// When the call of `request`, which has just arrived, is given up.
     fn due<T>(&self, request: &Request<T>) -> Deadline {
-        answer_due(request, &self.clock).unwrap_or_else(|| self.clock.deadline_in(TIMEOUT_DEFAULT))
+        answer_due(request, &self.clock).unwrap_or_else(|| self.due_within(None))
     }
 
-    /// Waits for the answer, counts how it ended and puts it as the wire has it.
-    async fn answer<T>(&self, op: Op, work: impl Future<Output = Result<T>>) -> Answer<T> {
-        match work.await {
+    /// The same, of a call that has just arrived and whose caller waits for `timeout`.
+    pub(super) fn due_within(&self, timeout: Option<Duration>) -> Deadline {
+        match timeout {
+            Some(timeout) => answer_due_within(timeout, &self.clock),
+            None => self.clock.deadline_in(TIMEOUT_DEFAULT),
+        }
+    }
+
+    /// Passes on a call of `verb` whose message has been looked at.
+    pub(super) async fn pass_on(
+        &self,
+        verb: Verb,
+        request: &LookedAt,
+        message: WireMessage,
+        deadline: Deadline,
+    ) -> std::result::Result<RawAnswer, Status> {
+        let answer = async {
+            let key = self.admit(&request.bucket, &request.key)?;
+            if verb == Verb::Put {
+                self.check_put(request.value_bytes, request.ack)?;
+            }
+            self.forward.pass_on(verb, &key, message, deadline).await
+        }
+        .await;
+        self.ended(op_of(verb), answer)
+    }
+
+    /// Waits for the answer; the rest is as with [`Self::ended`].
+    async fn answer<T>(
+        &self,
+        op: Op,
+        work: impl Future<Output = Result<T>>,
+    ) -> std::result::Result<T, Status> {
+        self.ended(op, work.await)
+    }
+
+    /// Counts how a request ended and puts its error as the wire has it.
+    fn ended<T>(&self, op: Op, answer: Result<T>) -> std::result::Result<T, Status> {
+        match answer {
             Ok(message) => {
                 self.metrics.count_request(op, Outcome::Ok);
-                Ok(Response::new(message))
+                Ok(message)
             }
             Err(error) => {
                 self.metrics.count_request(op, outcome_of(&error));
@@ -164,14 +203,21 @@ impl RouterService {
         }
     }
 
-    fn check_value(&self, bytes: usize) -> Result<()> {
+    /// The key, if the rate limit lets the call through.
+    fn admit(&self, bucket: &str, key: &[u8]) -> Result<EntryKey> {
+        self.rate_limit.admit()?;
+        Ok(EntryKey::new(bucket, key)?)
+    }
+
+    /// When a put of so many bytes is to be acknowledged.
+    fn check_put(&self, bytes: usize, ack: i32) -> Result<Ack> {
         let bytes_max = self.value_bytes_max;
         if bytes > bytes_max {
             return Err(Error::InvalidInput(format!(
                 "value has {bytes} bytes; expected at most {bytes_max} (MAX_VALUE_BYTES)"
             )));
         }
-        Ok(())
+        Ack::from_wire(ack).ok_or_else(|| unknown_ack(ack))
     }
 }
 

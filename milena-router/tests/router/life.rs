@@ -8,6 +8,7 @@ use crate::support::Cluster;
 use milena_router::config::Config;
 use milena_router::{Router, StartError};
 use milena_server::program::Server as _;
+use milena_testing::node::usual_stack;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Channel;
@@ -144,6 +145,7 @@ async fn an_address_in_use_is_named() {
             metrics_addr,
             rate_limit: None,
             value_bytes_max: 1,
+            grpc_stack: usual_stack(),
             worker_threads: None,
         };
         Router::start(config).await.unwrap_err()

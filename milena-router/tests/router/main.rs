@@ -5,4 +5,5 @@
 mod flush;
 mod life;
 mod routing;
+mod stacks;
 mod support;

@@ -15,7 +15,8 @@ use milena_protos::cache_server::{
 };
 use milena_router::Router;
 use milena_router::config::Config;
-use milena_server::grpc::{GrpcServer, MESSAGE_OVERHEAD_BYTES_MAX};
+use milena_server::grpc::{GrpcServer, GrpcStack, MESSAGE_OVERHEAD_BYTES_MAX};
+use milena_testing::node::usual_stack;
 use tokio::sync::{Barrier, Semaphore};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
@@ -34,11 +35,16 @@ impl Cluster {
     }
 
     pub(crate) async fn start_with(rate_limit: Option<NonZeroU32>) -> Self {
+        Self::start_on(usual_stack(), rate_limit).await
+    }
+
+    pub(crate) async fn start_on(grpc_stack: GrpcStack, rate_limit: Option<NonZeroU32>) -> Self {
         let router = Router::start(Config {
             listen_addr: any_port(),
             metrics_addr: any_port(),
             rate_limit,
             value_bytes_max: Options::VALUE_BYTES_MAX,
+            grpc_stack,
             worker_threads: None,
         })
         .await
@@ -146,7 +152,7 @@ impl Node {
 }
 
 impl Entries {
-    /// What is got of "stale" is stale; "silent" is never answered, "gated" when the test says so, "refusing" with a refusal.
+    /// What is got of "stale" is stale, of "too long" over the limit; "silent" is never answered, "gated" when the test says so, "refusing" with a refusal.
     async fn ask(&self, bucket: &str) -> Result<(), Status> {
         match bucket {
             "silent" => std::future::pending().await,
@@ -170,6 +176,12 @@ impl Cache for Entries {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let GetRequest { key, bucket } = request.into_inner();
         self.ask(&bucket).await?;
+        if bucket == "too long" {
+            return Ok(Response::new(GetResponse {
+                successful: true,
+                value: vec![7; Options::VALUE_BYTES_MAX + (1 << 20)].into(),
+            }));
+        }
         let is_stale = bucket == "stale";
         let value = self.map.lock().unwrap().get(&(bucket, key)).cloned();
         let mut answer = Response::new(GetResponse {

@@ -17,9 +17,10 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use h2::server::SendResponse;
-use h2::{Ping, PingPong, RecvStream};
+use h2::{PingPong, RecvStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request};
+use milena_h2::{Coalesced, Outgoing, PREFIX_BYTES, WireMessage, silence};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +28,12 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::service::Routes;
 
-use self::call::PREFIX_BYTES;
-use self::coalesce::{Coalesced, Outgoing};
 use self::wakes::Wakes;
 use super::{
     KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_OVERHEAD_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
 };
 
 mod call;
-mod coalesce;
 mod routed;
 #[cfg(test)]
 mod tests;
@@ -72,12 +70,12 @@ pub trait Unary: Send + Sync + 'static {
         None
     }
 
-    /// Answers a call of `method` with this encoded message. The caller waits for `timeout` (`grpc-timeout`); the
+    /// Answers a call of `method` with this message. The caller waits for `timeout` (`grpc-timeout`); the
     /// call is dropped after that, and when its stream is reset.
     fn call(
         &self,
         method: Self::Method,
-        message: Bytes,
+        message: WireMessage,
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<Answer, Status>> + Send;
 }
@@ -86,6 +84,8 @@ pub trait Unary: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Answer {
     data: Data,
+    /// What follows it.
+    rest: Vec<Bytes>,
     metadata: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -104,6 +104,18 @@ impl Answer {
         head[1..PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
         Self {
             data: Bytes::from(head).chain(value),
+            rest: Vec::new(),
+            metadata: None,
+        }
+    }
+
+    /// This message, in the pieces that it came in.
+    #[must_use]
+    pub fn passed_on(message: WireMessage) -> Self {
+        let (first, rest) = message.into_pieces();
+        Self {
+            data: first.chain(Bytes::new()),
+            rest,
             metadata: None,
         }
     }
@@ -223,7 +235,7 @@ struct Connection<U> {
 impl<U: Unary> Connection<U> {
     /// Serves until the peer ends the connection or, after `drain`, all calls are answered.
     async fn run(mut self, ping_pong: PingPong, drain: CancellationToken) {
-        let mut silence = pin!(silence(ping_pong));
+        let mut silence = pin!(silence(ping_pong, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT));
         let mut drained = pin!(drain.cancelled());
         let mut draining = false;
         poll_fn(|cx| {
@@ -323,17 +335,5 @@ impl<U: Unary> Shared<U> {
                 )
             });
         is_plain.then(|| self.unary.method(request.uri().path()))?
-    }
-}
-
-/// Ends when the peer has not answered a ping in time.
-async fn silence(mut ping_pong: PingPong) {
-    loop {
-        tokio::time::sleep(KEEPALIVE_INTERVAL).await;
-        let answered =
-            tokio::time::timeout(KEEPALIVE_TIMEOUT, ping_pong.ping(Ping::opaque())).await;
-        if !matches!(answered, Ok(Ok(_))) {
-            return;
-        }
     }
 }

@@ -3,26 +3,21 @@
 //! Knows nothing of what the message means.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tonic::Status;
+use milena_h2::{Malformed, MessageReader, WireMessage};
+use tonic::{Code, Status};
 
 use super::{Answer, Data, Shared, Unary};
 use crate::grpc::{over_long_message, timeout_of};
-
-/// What stands before a message: whether it is compressed, and its length.
-pub(super) const PREFIX_BYTES: usize = 5;
-
-/// Bytes of a message that are made room for before they have come, whatever length is announced.
-const RESERVE_BYTES_MAX: usize = 1 << 20;
 
 /// The header block of every answer.
 static ANSWER_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
@@ -57,9 +52,10 @@ pub(super) fn answer_now<U: Unary>(
         first = chunk;
     }
     let message = shared.whole_message(request.body(), &first).ok().flatten();
+    let message = message.and_then(|message| message.in_one_piece());
     match message.and_then(|message| shared.unary.call_now(method, &message)) {
         Some(result) => {
-            let _sent = finish(&mut respond, result);
+            let _sent = finish(shared, &mut respond, result);
             None
         }
         None => Some(Incoming {
@@ -82,33 +78,37 @@ pub(super) async fn answer<U: Unary>(
         mut respond,
     } = incoming;
     let timeout = timeout_of(request.headers());
-    let call = async {
+    let call = pin!(async {
         let message = read(request.into_body(), first, shared).await?;
         shared.unary.call(method, message, timeout).await
-    };
+    });
     match outcome(call, &mut respond, timeout).await {
-        Some(result) => finish(&mut respond, result),
+        Some(result) => finish(shared, &mut respond, result),
         None => Ok(()),
     }
 }
 
-fn finish(
+fn finish<U>(
+    shared: &Shared<U>,
     respond: &mut SendResponse<Data>,
     result: Result<Answer, Status>,
 ) -> Result<(), h2::Error> {
     match result {
         Ok(answer) => send(respond, answer),
+        // As on tonic: so clients, ours among them, call an answer that is over their limit.
+        Err(status) if status.code() == Code::OutOfRange => {
+            refuse(respond, &over_long_message(shared.value_bytes_max))
+        }
         Err(status) => refuse(respond, &status),
     }
 }
 
 /// Awaits `call` for as long as its caller does; `None` once the stream is reset.
 pub(super) async fn outcome<T>(
-    call: impl Future<Output = Result<T, Status>>,
+    mut call: Pin<&mut impl Future<Output = Result<T, Status>>>,
     respond: &mut SendResponse<Data>,
     timeout: Option<Duration>,
 ) -> Option<Result<T, Status>> {
-    let mut call = pin!(call);
     // Most answers are there at once: no timer for those.
     if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
         return Some(result);
@@ -130,33 +130,20 @@ pub(super) async fn outcome<T>(
 /// Reads the one message of a request, of which `first` was read.
 async fn read<U>(
     mut body: RecvStream,
-    mut first: Bytes,
+    first: Bytes,
     shared: &Shared<U>,
-) -> Result<Bytes, Status> {
-    if first.is_empty() {
-        first = chunk(&mut body).await?.unwrap_or_default();
-    }
-    // Most messages come in one frame, and need not be copied.
+) -> Result<WireMessage, Status> {
+    // Most messages come in one frame.
     if let Some(message) = shared.whole_message(&body, &first)? {
         return Ok(message);
     }
-    let mut length = shared.message_length(&first)?;
-    let mut received = BytesMut::from(first);
+    let refuse = |malformed| shared.refusal(malformed);
+    let mut reader = MessageReader::new(shared.message_bytes_max);
+    reader.push(first).map_err(refuse)?;
     while let Some(chunk) = chunk(&mut body).await? {
-        if let Some(length) = length {
-            let missing = (PREFIX_BYTES + length).saturating_sub(received.len());
-            received.reserve(missing.min(RESERVE_BYTES_MAX).max(chunk.len()));
-        }
-        received.extend_from_slice(&chunk);
-        length = shared.message_length(&received)?;
+        reader.push(chunk).map_err(refuse)?;
     }
-    if length.is_none_or(|length| received.len() != PREFIX_BYTES + length) {
-        return Err(Status::internal(
-            "the request's message is missing or cut short",
-        ));
-    }
-    received.advance(PREFIX_BYTES);
-    Ok(received.freeze())
+    reader.finish().map_err(refuse)
 }
 
 /// The next part of a body, which makes room for one more; `None` at its end.
@@ -178,33 +165,25 @@ fn poll_chunk(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<Option
 
 impl<U> Shared<U> {
     /// The message of a request, if `first` is all of its body.
-    fn whole_message(&self, body: &RecvStream, first: &Bytes) -> Result<Option<Bytes>, Status> {
-        let length = self.message_length(first)?;
-        let is_whole = body.is_end_stream()
-            && length.is_some_and(|length| first.len() == PREFIX_BYTES + length);
-        Ok(is_whole.then(|| first.slice(PREFIX_BYTES..)))
+    fn whole_message(
+        &self,
+        body: &RecvStream,
+        first: &Bytes,
+    ) -> Result<Option<WireMessage>, Status> {
+        if !body.is_end_stream() {
+            return Ok(None);
+        }
+        WireMessage::whole(first, self.message_bytes_max)
+            .map_err(|malformed| self.refusal(malformed))
     }
 
-    /// The length of the message that `received` begins with, if enough of it is there to tell.
-    fn message_length(&self, received: &[u8]) -> Result<Option<usize>, Status> {
-        let Some((&[compressed, a, b, c, d], message)) =
-            received.split_first_chunk::<PREFIX_BYTES>()
-        else {
-            return Ok(None);
-        };
-        // A grpc-encoding would have gone to tonic, which knows how to refuse it.
-        if compressed != 0 {
-            let text = "the message is marked as compressed, but there is no grpc-encoding";
-            return Err(Status::internal(text));
+    /// What the caller is told whose request is no message. A grpc-encoding would have gone to tonic, which knows how
+    /// to refuse it.
+    fn refusal(&self, malformed: Malformed) -> Status {
+        match malformed {
+            Malformed::TooLong(_) => over_long_message(self.value_bytes_max),
+            _ => Status::internal(format!("the request is no message: {malformed}")),
         }
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length > self.message_bytes_max {
-            return Err(over_long_message(self.value_bytes_max));
-        }
-        if message.len() > length {
-            return Err(Status::internal("the request has more than one message"));
-        }
-        Ok(Some(length))
     }
 }
 
@@ -215,6 +194,9 @@ fn send(respond: &mut SendResponse<Data>, answer: Answer) -> Result<(), h2::Erro
     let mut stream = respond.send_response(response, false)?;
     // What the caller's window has no room for yet waits in the stream; the value is not copied for that.
     stream.send_data(answer.data, false)?;
+    for piece in answer.rest {
+        stream.send_data(piece.chain(Bytes::new()), false)?;
+    }
     stream.send_trailers(ANSWER_TRAILERS.clone())
 }
 

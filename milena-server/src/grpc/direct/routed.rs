@@ -1,7 +1,7 @@
 //! What the direct path does not answer itself: handed to tonic's routes, on the same connection.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -25,10 +25,10 @@ pub(super) async fn answer<U>(
 ) -> Result<(), h2::Error> {
     let timeout = timeout_of(request.headers());
     let request = request.map(|body| Body::new(RequestBody(body)));
-    let call = async {
+    let call = pin!(async {
         let answered = shared.routes.clone().oneshot(request).await;
         answered.map_err(|never| match never {})
-    };
+    });
     let response = match outcome(call, &mut respond, timeout).await {
         None => return Ok(()),
         Some(Err(status)) => return refuse(&mut respond, &status),

@@ -24,6 +24,7 @@ const ECHO: &str = "/test.Test/Echo";
 const REFUSE: &str = "/test.Test/Refuse";
 const HOLD: &str = "/test.Test/Hold";
 const PANIC: &str = "/test.Test/Panic";
+const PASS_ON: &str = "/test.Test/PassOn";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 /// What the calls of `Hold` tell the test, and the other way round.
@@ -40,6 +41,7 @@ enum Method {
     Refuse,
     Hold,
     Panic,
+    PassOn,
 }
 
 struct Test(Arc<Hold>);
@@ -53,6 +55,7 @@ impl Unary for Test {
             REFUSE => Some(Method::Refuse),
             HOLD => Some(Method::Hold),
             PANIC => Some(Method::Panic),
+            PASS_ON => Some(Method::PassOn),
             _ => None,
         }
     }
@@ -69,9 +72,14 @@ impl Unary for Test {
     async fn call(
         &self,
         method: Method,
-        message: Bytes,
+        message: WireMessage,
         _timeout: Option<Duration>,
     ) -> Result<Answer, Status> {
+        if let Method::PassOn = method {
+            return Ok(Answer::passed_on(message));
+        }
+        let mut message = message.encoded();
+        let message = message.copy_to_bytes(message.remaining());
         match method {
             Method::Echo => {
                 let answer = Answer::new(|head| head.extend_from_slice(b"echo:"), message);
@@ -87,7 +95,7 @@ impl Unary for Test {
                     code, text, details, metadata,
                 ))
             }
-            Method::Panic => panic!("on purpose"),
+            Method::Panic | Method::PassOn => panic!("on purpose"),
             Method::Hold => {
                 let hold = Arc::clone(&self.0);
                 let _tells = TellsDrop(&hold);
@@ -255,6 +263,8 @@ async fn a_message_may_come_in_any_pieces() {
     let greatest = vec![7; VALUE_BYTES_MAX];
     let answer = call(&mut client, request(ECHO, &[]), frame(&greatest)).await;
     assert_eq!(answer.body, frame(&[b"echo:", &greatest[..]].concat()));
+    let answer = call(&mut client, request(PASS_ON, &[]), frame(&greatest)).await;
+    assert!(answer.body == frame(&greatest), "the pieces in their order");
 }
 
 #[tokio::test]

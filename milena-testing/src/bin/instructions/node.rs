@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use milena_cache::metrics::Metrics;
 use milena_cache::operation::{Limits, Lives, Operation, Tier};
+use milena_cache::service;
 use milena_cache::service::cache::CacheService;
-use milena_cache::service::{self, GrpcStack};
 use milena_server::clock::Clock;
+use milena_server::grpc::GrpcStack;
 use milena_server::rate_limit::RateLimit;
 use tokio::runtime::Handle;
 

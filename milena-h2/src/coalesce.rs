@@ -18,14 +18,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const PENDING_BYTES_MAX: usize = 64 << 10;
 
 /// A connection as h2 has it.
-pub(super) struct Coalesced {
+pub struct Coalesced {
     incoming: OwnedReadHalf,
     outgoing: Outgoing,
 }
 
 /// What waits to be written, for h2 and for whoever polls it. Both are in one task: the lock is never waited for.
 #[derive(Clone)]
-pub(super) struct Outgoing(Arc<Mutex<Pending>>);
+pub struct Outgoing(Arc<Mutex<Pending>>);
 
 struct Pending {
     socket: OwnedWriteHalf,
@@ -36,7 +36,7 @@ struct Pending {
 
 impl Coalesced {
     /// Wraps a connection; the second part is to be written out after each poll.
-    pub(super) fn new(connection: TcpStream) -> (Self, Outgoing) {
+    pub fn new(connection: TcpStream) -> (Self, Outgoing) {
         let (incoming, socket) = connection.into_split();
         let pending = Pending {
             socket,
@@ -54,7 +54,7 @@ impl Coalesced {
 
 impl Outgoing {
     /// Writes all that waits.
-    pub(super) fn poll_write_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_write_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().poll_write_out(cx)
     }
 }

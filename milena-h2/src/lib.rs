@@ -1,0 +1,12 @@
+//! What both ends of a gRPC connection share that is served on the `h2` crate itself: a connection whose writes are
+//! coalesced, messages in the pieces that they came in, and the watch for a peer that has gone silent.
+//!
+//! Knows neither servers nor clients, and of a message only how it is framed.
+
+mod coalesce;
+mod message;
+mod silence;
+
+pub use coalesce::{Coalesced, Outgoing};
+pub use message::{Encoded, Malformed, MessageReader, PREFIX_BYTES, WireMessage};
+pub use silence::silence;
