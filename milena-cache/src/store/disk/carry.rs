@@ -212,6 +212,15 @@ impl Carrying {
         let Some((head, read)) = self.segment.head_at(location) else {
             return is_hot_only.then_some(None);
         };
+        // If this was torn, what is dirty of the key is older, and is not to be hidden by it.
+        if log
+            .site
+            .shared
+            .dirty
+            .is_elsewhere(head.name(&read), location)
+        {
+            return Some(None);
+        }
         // What is dirty is carried over by itself (`pinned.rs`).
         let head = head.with_dirty(false);
         // Carried over, what is doubtful would lie where nothing is.

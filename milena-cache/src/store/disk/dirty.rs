@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::format::SegmentId;
 use super::index::Location;
+use super::record::Name;
 use crate::store::write_back::{Dirty, DirtyStats, WriteId};
 
 /// See the file's head.
@@ -179,6 +180,15 @@ impl DirtyRecords {
             let record = state.by_key.get(key)?;
             Some((record.id, record.what, record.location))
         })
+    }
+
+    /// Whether a record of this key is dirty that does not lie at `location`.
+    pub(super) fn is_elsewhere(&self, name: Name<'_>, location: Location) -> bool {
+        if self.count() == 0 {
+            return false;
+        }
+        let found = name.key().and_then(|key| self.find(&key));
+        found.is_some_and(|(_, _, known)| known != Some(location))
     }
 
     pub(super) fn is_at(&self, location: Location) -> bool {

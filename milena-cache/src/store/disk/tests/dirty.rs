@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use milena_cluster::key::EntryKey;
 
+use super::super::record::Name;
 use super::super::{DiskStore, open};
 use super::fixture::{Fixture, entry, key};
 use super::memory_files::Faults;
@@ -404,4 +405,25 @@ async fn a_dirty_value_that_is_carried_over_to_make_room_for_a_newer_one_is_supe
             assert_eq!(candidates.len(), 1, "after {filling}");
         }
     }
+}
+
+/// What is left of the torn one may not be carried over: it would be newer then than what is dirty, and all that the
+/// next opening knows of the key.
+#[tokio::test]
+async fn after_a_torn_write_the_older_one_is_what_is_dirty_and_known_to_lie_elsewhere() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.store_dirty("k", "old").await;
+    store.store_dirty("k", &"torn".repeat(200)).await;
+    let key = key("k");
+    let dirty = &store.shared.dirty;
+    let (_, _, torn) = dirty.find(&key).unwrap();
+    let torn = torn.unwrap();
+    assert!(!dirty.is_elsewhere(Name::from(&key), torn));
+    drop(store);
+    assert!(fixture.files.tear_last_write(100));
+    let store = fixture.open().await;
+    assert_eq!(store.dirty_names(&["k"]), [PUT]);
+    assert_eq!(store.value("k").await.as_deref(), Some("old"));
+    assert!(store.shared.dirty.is_elsewhere(Name::from(&key), torn));
 }
