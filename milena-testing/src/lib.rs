@@ -7,6 +7,7 @@
 
 pub mod black_hole;
 pub mod history;
+pub mod in_memory;
 pub mod node;
 pub mod page;
 pub mod port;

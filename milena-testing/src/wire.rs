@@ -52,6 +52,7 @@ impl WireClient {
     /// When nobody is there.
     pub async fn connect(addr: SocketAddr) -> Self {
         let socket = TcpStream::connect(addr).await.expect("somebody is there");
+        socket.set_nodelay(true).expect("a TCP socket");
         let connected = h2::client::handshake(socket).await;
         let (sender, connection) = connected.expect("a connection begins with a preface");
         TaskTracker::new().spawn(connection);

@@ -39,50 +39,36 @@ struct Operation {
     repeat: fn(u32) -> BoxFuture<'static, ()>,
 }
 
+/// On one thread.
+const fn operation(
+    name: &'static str,
+    round: u32,
+    repeat: fn(u32) -> BoxFuture<'static, ()>,
+) -> Operation {
+    Operation {
+        name,
+        round,
+        threads: 1,
+        repeat,
+    }
+}
+
 const OPERATIONS: [Operation; 7] = [
+    operation("memory-get", 20_000, |times| {
+        Box::pin(stores::memory_get(times))
+    }),
+    operation("memory-put", 10_000, |times| {
+        Box::pin(stores::memory_put(times))
+    }),
+    operation("disk-get", 5_000, |times| Box::pin(stores::disk_get(times))),
     Operation {
-        name: "memory-get",
-        round: 20_000,
-        threads: 1,
-        repeat: |times| Box::pin(stores::memory_get(times)),
-    },
-    Operation {
-        name: "memory-put",
-        round: 10_000,
-        threads: 1,
-        repeat: |times| Box::pin(stores::memory_put(times)),
-    },
-    Operation {
-        name: "disk-get",
-        round: 5_000,
-        threads: 1,
-        repeat: |times| Box::pin(stores::disk_get(times)),
-    },
-    Operation {
-        name: "disk-put",
-        round: 5_000,
         // With more than one, whoever puts writes to the disk himself.
         threads: 2,
-        repeat: |times| Box::pin(stores::disk_put(times)),
+        ..operation("disk-put", 5_000, |times| Box::pin(stores::disk_put(times)))
     },
-    Operation {
-        name: "s3-get",
-        round: 200,
-        threads: 1,
-        repeat: |times| Box::pin(stores::s3_get(times)),
-    },
-    Operation {
-        name: "s3-put",
-        round: 200,
-        threads: 1,
-        repeat: |times| Box::pin(stores::s3_put(times)),
-    },
-    Operation {
-        name: "node-get",
-        round: 5_000,
-        threads: 1,
-        repeat: |times| Box::pin(node::get(times)),
-    },
+    operation("s3-get", 200, |times| Box::pin(stores::s3_get(times))),
+    operation("s3-put", 200, |times| Box::pin(stores::s3_put(times))),
+    operation("node-get", 5_000, |times| Box::pin(node::get(times))),
 ];
 
 fn main() {

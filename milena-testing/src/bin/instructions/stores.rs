@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use milena_cache::store::disk::{DiskConfig, DiskStore, DiskSync};
-use milena_cache::store::memory::{MemoryConfig, MemoryStore};
 use milena_cache::store::s3::S3Store;
 use milena_cache::store::{Entry, Store};
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
+use milena_testing::in_memory;
 
 use crate::endpoint::Endpoint;
 use crate::{BUCKET, VALUE_BYTES};
@@ -23,7 +23,7 @@ const DISK_BYTES_MAX: u64 = 256 << 20;
 const FOREVER: Duration = Duration::from_secs(3_600);
 
 pub(crate) async fn memory_get(times: u32) {
-    let (store, load) = (memory_store(), Load::new());
+    let (store, load) = (in_memory::store(), Load::new());
     load.put(&store, KEYS).await;
     for key in load.keys(times) {
         let found = store.get_now(key);
@@ -32,7 +32,7 @@ pub(crate) async fn memory_get(times: u32) {
 }
 
 pub(crate) async fn memory_put(times: u32) {
-    Load::new().put(&memory_store(), times).await;
+    Load::new().put(&in_memory::store(), times).await;
 }
 
 pub(crate) async fn disk_get(times: u32) {
@@ -57,10 +57,6 @@ pub(crate) async fn s3_get(times: u32) {
 pub(crate) async fn s3_put(times: u32) {
     let endpoint = Endpoint::start();
     Load::new().put(&s3_store(&endpoint).await, times).await;
-}
-
-pub(crate) fn memory_store() -> MemoryStore {
-    MemoryStore::new(MemoryConfig::new(1_000_000, 1 << 30), Clock::system())
 }
 
 async fn disk_store(folder: &tempfile::TempDir) -> std::sync::Arc<DiskStore> {
