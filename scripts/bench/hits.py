@@ -155,6 +155,19 @@ class Peer(system.Program):
         raise SystemExit(f"{name} does not listen on {self.address}")
 
 
+def of_load(load):
+    """The connections, and the requests under way on each, of a load such as 8x16."""
+    return (int(number) for number in load.split("x"))
+
+
+def preamble():
+    """Says what is about to be measured, on what, if it can be."""
+    print(system.machine())
+    print(f"gets of one key; {RUN_S} s a run, medians of {ROUNDS} rounds, the servers taking turns")
+    if not shutil.which("h2load"):
+        raise SystemExit("h2load is not installed (Debian: nghttp2-client)")
+
+
 def start(name, size, stack):
     """A server with a value of `size` bytes, as something to `run`; `stack` ends it."""
     if name in PEERS:
@@ -180,10 +193,7 @@ def start_node(stack, **settings):
 
 
 def main():
-    print(system.machine())
-    print(f"gets of one key; {RUN_S} s a run, medians of {ROUNDS} rounds, the servers taking turns")
-    if not shutil.which("h2load"):
-        raise SystemExit("h2load is not installed (Debian: nghttp2-client)")
+    preamble()
     names = [name for name in SERVERS if name not in PEERS or shutil.which(PEERS[name])]
     for name in set(SERVERS) - set(names):
         print(f"{name} is not installed, and left out")
@@ -194,8 +204,7 @@ def main():
                 with contextlib.ExitStack() as stack:
                     server = start(name, size, stack)
                     for load in LOADS:
-                        connections, depth = (int(number) for number in load.split("x"))
-                        results[name, load].append(server.run(connections, depth))
+                        results[name, load].append(server.run(*of_load(load)))
         table(size, names, results)
 
 

@@ -9,31 +9,30 @@ RATE = system.setting("RATE", 0)
 QUANTILES = {"median": 0.5, "99 %": 0.99, "99.9 %": 0.999}
 
 
-def quantile(latencies, part):
-    """The latency that this part of all does not exceed, in µs."""
-    return sorted(latencies)[int(part * (len(latencies) - 1))]
+def peak(name, size, load):
+    """The most requests a second."""
+    with contextlib.ExitStack() as stack:
+        rate, _ = hits.start(name, size, stack).run(*hits.of_load(load))
+        return rate
 
 
-def measure(name, size, connections, depth, rate):
-    """The quantiles of one run at `rate`; without a rate, at half of what the server does at most, and that rate."""
+def measure(name, size, load, rate):
+    """The latencies, in µs, that these parts of all requests do not exceed, of which `rate` a second begin."""
     with contextlib.ExitStack() as stack:
         server = hits.start(name, size, stack)
-        rate = rate or server.run(connections, depth)[0] / 2
-        latencies = server.latencies(connections, depth, int(rate * hits.RUN_S), rate)
-        return rate, [quantile(latencies, part) for part in QUANTILES.values()]
+        latencies = sorted(server.latencies(*hits.of_load(load), int(rate * hits.RUN_S), rate))
+        return [latencies[int(part * (len(latencies) - 1))] for part in QUANTILES.values()]
 
 
 def main():
-    print(system.machine())
-    print(f"gets of one key; {hits.RUN_S} s a run, medians of {hits.ROUNDS} rounds, the servers taking turns")
+    hits.preamble()
     for size in hits.SIZES:
         for load in hits.LOADS:
-            connections, depth = (int(number) for number in load.split("x"))
-            rate = RATE or measure(hits.SERVERS[-1], size, connections, depth, None)[0]
+            rate = RATE or peak(hits.SERVERS[-1], size, load) / 2
             results = {name: [] for name in hits.SERVERS}
             for _ in range(hits.ROUNDS):
                 for name in hits.SERVERS:
-                    results[name].append(measure(name, size, connections, depth, rate)[1])
+                    results[name].append(measure(name, size, load, rate))
             table(f"{size} bytes, {load}, {rate / 1e3:.0f} k/s", results)
 
 
