@@ -196,36 +196,32 @@ impl Carrying {
             offset: record.offset,
             bytes: record.bytes,
         };
-        let candidates = log.site.shared.index.candidates(record.key_hash);
+        let shared = &log.site.shared;
+        let candidates = shared.index.candidates(record.key_hash);
         let pointing = candidates.into_iter().find(|it| it.location == location);
         let pointing = match pointing {
             Some(pointing) => pointing,
-            None if log.site.shared.planted.has(Bug::CarriesWhatWasReplaced) => {
+            None if shared.planted.has(Bug::CarriesWhatWasReplaced) => {
                 Candidate::new(location, false)
             }
             None => return Some(None),
         };
         let is_hot_only = matches!(self.pass, Pass::Hot);
-        if is_hot_only && (!pointing.is_hot || log.site.shared.dirty.is_at(location)) {
+        if is_hot_only && (!pointing.is_hot || shared.dirty.is_at(location)) {
             return Some(None);
         }
         let Some((head, read)) = self.segment.head_at(location) else {
             return is_hot_only.then_some(None);
         };
         // If this was torn, what is dirty of the key is older, and is not to be hidden by it.
-        if log
-            .site
-            .shared
-            .dirty
-            .is_elsewhere(head.name(&read), location)
-        {
+        if shared.dirty.is_elsewhere(head.name(&read), location) {
             return Some(None);
         }
         // What is dirty is carried over by itself (`pinned.rs`).
         let head = head.with_dirty(false);
         // Carried over, what is doubtful would lie where nothing is.
         if !pointing.is_retired
-            && !log.site.shared.is_doubtful(self.segment.id)
+            && !shared.is_doubtful(self.segment.id)
             && !head.dies_at().has_passed(now)
             && let Some((_, whole)) = self.segment.record_at(location)
             && head.entry(&whole).is_some()

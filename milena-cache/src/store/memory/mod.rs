@@ -150,9 +150,7 @@ impl MemoryStore {
             newcomer = still_outside;
             other = other.wrapping_add(1);
             let other = self.shard(other);
-            other
-                .lock()
-                .evict_for_another(&self.room, excess, &mut freed);
+            other.lock().evict(&self.room, excess, &mut freed);
         }
     }
 

@@ -110,16 +110,6 @@ impl Shard {
         None
     }
 
-    /// Makes room for what is to come into another shard.
-    pub(super) fn evict_for_another(
-        &mut self,
-        room: &Room,
-        excess: Excess,
-        freed: &mut Vec<Stored>,
-    ) {
-        self.evict(room, excess, freed);
-    }
-
     pub(super) fn remove(&mut self, room: &Room, hash: KeyHash, key: &EntryKey) -> Option<Stored> {
         let slot = self.slots.find(hash, key)?;
         Some(self.remove_slot(room, slot))
@@ -158,8 +148,8 @@ impl Shard {
         &self.gone
     }
 
-    /// Whether there was an entry to evict.
-    fn evict(&mut self, room: &Room, excess: Excess, freed: &mut Vec<Stored>) -> bool {
+    /// Makes room, also for what is to come into another shard; says whether there was an entry to evict.
+    pub(super) fn evict(&mut self, room: &Room, excess: Excess, freed: &mut Vec<Stored>) -> bool {
         let Some(slot) = self.policy.victim(&mut self.slots, excess) else {
             return false;
         };
