@@ -1,7 +1,9 @@
 //! Get: the tiers from the fastest to the durable one; what is found is promoted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt as _;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 
@@ -19,6 +21,9 @@ impl Operation {
     /// # Errors
     /// When the durable tier cannot tell by `deadline`: a failure is not a miss.
     pub async fn get(&self, key: &EntryKey, deadline: Option<Deadline>) -> Result<Option<Entry>> {
+        if let Some(entry) = self.get_now(key) {
+            return Ok(Some(entry));
+        }
         let begun = self.0.clock.monotonic();
         let result = self.look_up(key, deadline).await;
         self.0
@@ -32,36 +37,19 @@ impl Operation {
         result
     }
 
-    /// The entry of `key` if the fastest tier can give it at once; `None` says nothing.
+    /// The entry of `key` if a tier that holds copies can give it at once; `None` says nothing.
     #[must_use]
     pub fn get_now(&self, key: &EntryKey) -> Option<Entry> {
-        let Shared {
-            copies,
-            clock,
-            metrics,
-            ..
-        } = &*self.0;
-        let fastest = copies.first()?;
-        let begun = clock.monotonic();
-        let entry = fastest.store.get_now(key)?;
-        if !self.0.is_fresh(&entry) {
-            return None;
-        }
-        let took = clock.monotonic() - begun;
-        fastest.metrics.observe(Op::Get, took);
-        fastest.metrics.hits.inc();
-        metrics.observe(Op::Get, took);
+        let shared = &self.0;
+        let fastest = shared.copies.first()?;
+        let found = shared.ask_now(fastest, key);
+        let (entry, took) = found.or_else(|| shared.promoted_now(key))?;
+        shared.metrics.observe(Op::Get, took);
         Some(entry)
     }
 
     async fn look_up(&self, key: &EntryKey, caller: Option<Deadline>) -> Result<Option<Entry>> {
         let deadline = self.0.durable_deadline(caller);
-        if let Some(fastest) = self.0.copies.first()
-            && let Ok(Some(entry)) = self.0.ask(fastest, key, deadline).await
-            && self.0.is_fresh(&entry)
-        {
-            return Ok(Some(entry));
-        }
         if self.0.misses.holds(key, self.0.clock.now()) {
             self.0.metrics.negative_hits.inc();
             return Ok(None);
@@ -86,6 +74,36 @@ impl Operation {
 }
 
 impl Shared {
+    /// What `tier` can give at once, and how long it took.
+    fn ask_now(&self, tier: &Tier, key: &EntryKey) -> Option<(Entry, Duration)> {
+        let begun = self.clock.monotonic();
+        let entry = tier.store.get_now(key)?;
+        if !self.is_fresh(&entry) {
+            return None;
+        }
+        let took = self.clock.monotonic() - begun;
+        tier.metrics.observe(Op::Get, took);
+        tier.metrics.hits.inc();
+        Some((entry, took))
+    }
+
+    /// The same of the tiers after the fastest; what is found is promoted as far as that can be done at once.
+    fn promoted_now(&self, key: &EntryKey) -> Option<(Entry, Duration)> {
+        if self.copies.len() < 2 {
+            return None;
+        }
+        let handle = self.keys.handle(key);
+        let seen = handle.stamp();
+        let mut tiers = self.copies.iter().enumerate().skip(1);
+        let (depth, (copy, took)) =
+            tiers.find_map(|(depth, tier)| Some((depth, self.ask_now(tier, key)?)))?;
+        let copy = self.with_limit(copy);
+        let promoted = self.promote(&handle, seen, &copy, &self.copies[..depth]);
+        // Memory never waits. Whatever does goes without, and is asked again.
+        let _ = promoted.now_or_never();
+        Some((copy, took))
+    }
+
     /// Asks every tier in turn and promotes what it finds. Serves all callers of one flight, so it keeps
     /// to no single caller's deadline.
     async fn load(&self, handle: &KeyHandle, seen: Stamp) -> Result<Option<Entry>> {

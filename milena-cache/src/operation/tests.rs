@@ -269,6 +269,26 @@ async fn what_is_found_is_promoted_to_every_faster_tier() {
 }
 
 #[tokio::test]
+async fn what_a_slower_tier_gives_at_once_is_promoted_unless_it_is_being_replaced() {
+    let bench = bench();
+    bench.durable.values.lock().insert(key(), Bytes::from("v"));
+    assert_eq!(bench.get().await, value("v"));
+    let deadline = bench.clock.deadline_in(COPY_LIFE);
+    bench.fast.delete(&key(), deadline).await.unwrap();
+    bench.durable.before_put.close();
+    let put = bench.begin_put("w");
+    bench.durable.before_put.arrival().await;
+    let get_now = || bench.operation.get_now(&key()).map(|entry| entry.value);
+    assert_eq!(get_now(), value("v"));
+    assert_eq!(bench.copies().await, [None, value("v")]);
+    bench.durable.before_put.open();
+    put.await.unwrap().unwrap();
+    bench.fast.delete(&key(), deadline).await.unwrap();
+    assert_eq!(get_now(), value("w"));
+    assert_eq!(bench.copies().await, [value("w"), value("w")]);
+}
+
+#[tokio::test]
 async fn a_put_reaches_every_tier_and_a_delete_empties_them() {
     let bench = bench();
     bench.put("v").await.unwrap();

@@ -304,6 +304,11 @@ impl Store for DiskStore {
         }
     }
 
+    fn get_now(&self, key: &EntryKey) -> Option<Entry> {
+        let found = (self.shared).cached_lookup(key, (self.key_hash)(key), self.clock.now());
+        found.ok().flatten()
+    }
+
     async fn put(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<Version> {
         let version = entry.version.clone();
         if !self.takes_in_record(key, &version, entry.value.len() as u64) {
