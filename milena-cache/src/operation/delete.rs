@@ -10,16 +10,15 @@ use crate::metrics::Op;
 
 impl Operation {
     /// Removes `key` from every tier; with write-back, from the durable one later. Removing what is not there
-    /// succeeds. Goes on to its end when the caller goes away.
+    /// succeeds. Once begun it goes on to its end when the caller goes away.
     ///
     /// # Errors
     /// When the durable tier did not confirm it by `deadline`. The local copies are dropped all the same,
     /// so that the next get finds out, unless nothing was sent to it at all.
     pub async fn delete(&self, key: EntryKey, deadline: Option<Deadline>) -> Result<()> {
         let deadline = self.0.durable_deadline(deadline);
-        let operation = self.clone();
-        let write = async move { operation.0.write(&key, None, Ack::Default, deadline).await };
-        self.to_the_end(Op::Delete, deadline, write).await
+        self.write(Op::Delete, key, None, Ack::Default, deadline)
+            .await
     }
 }
 

@@ -159,22 +159,41 @@ impl Operation {
         self.0.tasks.wait().await;
     }
 
+    /// Makes `entry` the value of `key`, or deletes it if there is none. A write whose caller leaves before it has
+    /// the key is not made: it could otherwise come after one that its caller begins later.
+    async fn write(
+        &self,
+        op: Op,
+        key: EntryKey,
+        entry: Option<Entry>,
+        ack: Ack,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let begun = self.0.clock.monotonic();
+        let waiting = self.0.wait_turn()?;
+        let written = match self.0.write_lock(&key, deadline).await {
+            Ok(writing) => {
+                let shared = Arc::clone(&self.0);
+                let write = async move {
+                    let _waiting = waiting;
+                    shared.write(&key, writing, entry, ack, deadline).await
+                };
+                self.to_the_end(deadline, write).await
+            }
+            Err(late) => Err(late),
+        };
+        self.0.metrics.observe(op, self.0.clock.monotonic() - begun);
+        written
+    }
+
     /// Runs a write to its end, whether or not its caller waits for it: one that was cut off half way would
     /// leave copies that disagree. The caller waits until `deadline`, and a moment for what is said of it.
-    async fn to_the_end<F>(&self, op: Op, deadline: Deadline, write: F) -> Result<()>
+    async fn to_the_end<F>(&self, deadline: Deadline, write: F) -> Result<()>
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let begun = self.0.clock.monotonic();
-        let waiting = self.0.wait_turn()?;
-        let write = async move {
-            let _waiting = waiting;
-            write.await
-        };
         let written = self.0.tasks.spawn_on(write, &self.0.runtime);
-        let ended = tokio::time::timeout_at(deadline.instant() + LAST_WORD, written).await;
-        self.0.metrics.observe(op, self.0.clock.monotonic() - begun);
-        match ended {
+        match tokio::time::timeout_at(deadline.instant() + LAST_WORD, written).await {
             Ok(Ok(written)) => written,
             Ok(Err(panic)) => Err(Error::InternalError(Cause::with_source(
                 "a write panicked",

@@ -24,7 +24,7 @@ pub struct PutOptions {
 
 impl Operation {
     /// Makes `value` the value of `key`. Answered once every tier has it or, with write-back, once the disk
-    /// has it. Goes on to its end when the caller goes away.
+    /// has it. Once begun it goes on to its end when the caller goes away.
     ///
     /// # Errors
     /// When the durable tier did not take it by `deadline`. It may have it all the same, or get it: the
@@ -43,10 +43,8 @@ impl Operation {
             expires_at: lives.expires_at(options.life, clock.now(), clock),
             ..Entry::new(value)
         };
-        let operation = self.clone();
-        let (entry, ack) = (Some(entry), options.ack);
-        let write = async move { operation.0.write(&key, entry, ack, deadline).await };
-        self.to_the_end(Op::Put, deadline, write).await
+        self.write(Op::Put, key, Some(entry), options.ack, deadline)
+            .await
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use milena_server::clock::UnixMillis;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -286,6 +287,20 @@ async fn what_a_slower_tier_gives_at_once_is_promoted_unless_it_is_being_replace
     bench.fast.delete(&key(), deadline).await.unwrap();
     assert_eq!(get_now(), value("w"));
     assert_eq!(bench.copies().await, [value("w"), value("w")]);
+}
+
+#[tokio::test]
+async fn a_put_that_was_given_up_before_it_had_the_key_is_not_made() {
+    let bench = bench();
+    bench.durable.before_put.close();
+    let first = bench.begin_put("first");
+    bench.durable.before_put.arrival().await;
+    let second = bench.put("given up");
+    assert!(second.now_or_never().is_none());
+    bench.durable.before_put.open();
+    first.await.unwrap().unwrap();
+    bench.operation.finish().await;
+    assert_eq!(bench.copies().await, [value("first"), value("first")]);
 }
 
 #[tokio::test]

@@ -76,15 +76,16 @@ impl From<WriteBack> for DirtyTier {
 }
 
 impl Shared {
-    /// Makes `entry` the value of `key`, or deletes it if there is none: dirty, or through every tier.
+    /// Makes `entry` the value of `key`, which the caller holds, or deletes it if there is none: dirty, or through
+    /// every tier.
     pub(super) async fn write(
         &self,
         key: &EntryKey,
+        writing: WriteGuard,
         entry: Option<Entry>,
         ack: Ack,
         deadline: Deadline,
     ) -> Result<()> {
-        let writing = self.write_lock(key, deadline).await?;
         let written = self.write_dirty(key, entry.as_ref(), ack, deadline).await?;
         match (written, entry) {
             (Written::Dirty, _) => Ok(()),
