@@ -4,7 +4,7 @@
 #   scripts/s3rver.sh cargo test -p milena-cache --test node s3::s3rver
 #
 # The command finds it by MILENA_TEST_S3RVER_URL; with MILENA_REQUIRE_S3RVER=1, which is set too, the tests that
-# want it fail without it. s3rver is installed from npm under target/. Needs npm and node.
+# want it fail without it. s3rver is installed from npm (npm.sh).
 set -euo pipefail
 
 readonly S3RVER_VERSION=3.7.1
@@ -15,13 +15,7 @@ if [[ $# -eq 0 ]]; then
 fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-home=$root/target/s3rver-$S3RVER_VERSION
-program=$home/node_modules/s3rver/bin/s3rver.js
-if [[ ! -e $home/installed ]]; then
-    mkdir -p "$home"
-    npm install --prefix "$home" --no-save --no-audit --no-fund --silent "s3rver@$S3RVER_VERSION" >&2
-    touch "$home/installed"
-fi
+program=$("$root/scripts/npm.sh" s3rver "s3rver@$S3RVER_VERSION")/node_modules/s3rver/bin/s3rver.js
 
 data=$(mktemp -d)
 node "$program" -d "$data" -a 127.0.0.1 -p 0 --no-vhost-buckets >"$data.log" 2>&1 &
