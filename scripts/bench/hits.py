@@ -21,6 +21,9 @@ ROUNDS = system.setting("ROUNDS", 5)
 RUN_S = system.setting("RUN_S", 2)
 SERVER_CORES = system.setting("SERVER_CORES", "0")
 LOAD_CORES = system.setting("LOAD_CORES", "1")
+# Of what has two threads, the load included.
+ALL_CORES = f"{SERVER_CORES},{LOAD_CORES}"
+TWO_THREADS = "@2"
 
 PEERS = {"redis": "redis-server", "memcached": "memcached"}
 KEY = "a-key-of-16-byte"
@@ -43,6 +46,7 @@ class Grpc:
 
     def __init__(self, server, size, service="cache_server.Cache", behind=()):
         self.processes, self.address, self.service = [server, *behind], server.address, service
+        self.load_cores = ALL_CORES if server.cores == ALL_CORES else LOAD_CORES
         self.folder = tempfile.TemporaryDirectory(prefix="milena-hits-")
         name = (1, KEY.encode()), (2, b"bench")
         value = (3, b"v" * size)
@@ -77,7 +81,7 @@ class Grpc:
             "-d", str(pathlib.Path(self.folder.name) / verb),
             "-H", "content-type: application/grpc", "-H", "te: trailers",
             f"http://{self.address}/{self.service}/{verb}",
-            cores=LOAD_CORES,
+            cores=self.load_cores,
         )
         bytes_of_answers = int(re.search(r"headers \(.*\), .*\((\d+)\) data", said)[1])
         answered = re.search(r"status codes: (\d+) 2xx", said)[1]
@@ -172,24 +176,25 @@ def start(name, size, stack):
     """A server with a value of `size` bytes, as something to `run`; `stack` ends it."""
     if name in PEERS:
         return Lines(name, stack.enter_context(Peer(name)), size)
-    kind, variant = name.split("-", 1)
+    kind, variant = name.removesuffix(TWO_THREADS).split("-", 1)
+    cores = ALL_CORES if name.endswith(TWO_THREADS) else SERVER_CORES
     if kind == "echo":
-        server = stack.enter_context(system.Echo(variant, size, cores=SERVER_CORES))
+        server = stack.enter_context(system.Echo(variant, size, cores=cores))
         return stack.enter_context(Grpc(server, size))
     if kind == "node":
-        return stack.enter_context(Grpc(start_node(stack, GRPC_STACK=variant), size))
+        return stack.enter_context(Grpc(start_node(stack, cores, GRPC_STACK=variant), size))
     router = stack.enter_context(system.Router(cores=SERVER_CORES, GRPC_STACK=variant))
-    node = start_node(stack, GRPC_STACK="h2", ROUTER_ADDR=f"http://{router.address}")
+    node = start_node(stack, SERVER_CORES, GRPC_STACK="h2", ROUTER_ADDR=f"http://{router.address}")
     router.wait_for("a node joined")
     return stack.enter_context(Grpc(router, size, "router_server.Router", behind=[node]))
 
 
-def start_node(stack, **settings):
+def start_node(stack, cores, **settings):
     """A node with an S3 endpoint and a disk of its own."""
     s3_address = system.free_address()
     stack.enter_context(system.s3(s3_address, "memory", cores=LOAD_CORES))
     disk = stack.enter_context(tempfile.TemporaryDirectory(prefix="milena-hits-"))
-    return stack.enter_context(system.Node(s3_address, cores=SERVER_CORES, DISK_PATH=disk, **settings))
+    return stack.enter_context(system.Node(s3_address, cores=cores, DISK_PATH=disk, **settings))
 
 
 def main():
@@ -225,6 +230,8 @@ def table(size, names, results):
         own = {name: system.median(cost[0] for _, cost in results[name, load]) for name in names}
         cost = {name: system.median(sum(cost) for _, cost in results[name, load]) for name in names}
         for name in names:
+            if name.endswith(TWO_THREADS) and (one := name.removesuffix(TWO_THREADS)) in cost:
+                print(f"- {load}, two threads of {one}: {2 * cost[one] / cost[name]:.2f}x one by processor time")
             if name.startswith("node-"):
                 beside = [f"{cost[other] / cost[name]:.2f}x {other}" for other in names if other != name]
                 print(f"- {load}, requests per server-CPU-second of {name}: " + ", ".join(beside))

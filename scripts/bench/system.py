@@ -7,16 +7,17 @@ ended here.
 import json
 import os
 import pathlib
-import signal
 import socket
 import statistics
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 ECHO = ROOT / "bench/echo/target"
+ENGINES = ROOT / "bench/engines/target"
 BUCKET = "milena-bench"
 KEYS = {"AWS_ACCESS_KEY_ID": "milena", "AWS_SECRET_ACCESS_KEY": "milena-development"}
 START_TIMEOUT_S = 30
@@ -34,6 +35,11 @@ def build_echo():
     for how in (["--release", "--features", "mimalloc"], ["--profile", "plain"]):
         command = ["cargo", "build", "--locked", "--target-dir", str(ECHO), *how]
         subprocess.run(command, cwd=ROOT / "bench/echo", check=True)
+
+
+def build_engines():
+    """Builds what the disk store is measured beside."""
+    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT / "bench/engines", check=True)
 
 
 def setting(name, default):
@@ -74,6 +80,7 @@ class Program:
     """A process of ours on one set of cores, killed at the end of the `with` block."""
 
     def __init__(self, name, arguments=(), environment=None, cores=None, ready="listening on "):
+        self.cores = cores
         # A path of its own stays what it is.
         command = on_cores(cores, [str(TARGET / "release" / name), *arguments])
         self.folder = tempfile.TemporaryDirectory(prefix="milena-bench-")
@@ -139,7 +146,7 @@ def s3(address, storage, latency_ms=0, cores=None):
 class Node(Program):
     """A cache node on its own."""
 
-    def __init__(self, s3_address, cores=None, **settings):
+    def __init__(self, s3_address, cores=None, ready="gRPC listening", **settings):
         environment = {
             "LISTEN_ADDR": "127.0.0.1:0",
             "ROUTER_ADDR": "none",
@@ -153,8 +160,20 @@ class Node(Program):
             **KEYS,
             **settings,
         }
-        super().__init__("milena-cache", environment=environment, cores=cores, ready="gRPC listening")
-        self.address = json.loads(self.said)["addr"]
+        super().__init__("milena-cache", environment=environment, cores=cores, ready=ready)
+        if ready:
+            self.address = json.loads(self.said)["addr"]
+
+    def metric(self, series):
+        """What the node's page of metrics has for this series, labels included."""
+        address = json.loads(self.wait_for("metrics listening"))["addr"]
+        with urllib.request.urlopen(f"http://{address}/metrics") as page:
+            lines = page.read().decode().splitlines()
+        return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == series)
+
+    def hits(self, tier):
+        """The gets that this tier has answered."""
+        return self.metric(f'milena_cache_hits_total{{tier="{tier}"}}')
 
 
 class Router(Program):
@@ -184,11 +203,11 @@ class MemoryNode(Program):
 class Echo(Program):
     """A server that answers every get with the same value of so many bytes."""
 
-    def __init__(self, stack, value_bytes, cores=None):
+    def __init__(self, stack, value_bytes, *settings, cores=None):
         build = "release"
         if stack == "tonic-as-it-comes":
             build, stack = "plain", "tonic-multi-thread"
-        super().__init__(str(ECHO / build / "milena-bench-echo"), [stack, str(value_bytes)], cores=cores)
+        super().__init__(str(ECHO / build / "milena-bench-echo"), [stack, str(value_bytes), *settings], cores=cores)
         self.address = self.said.split()[-1]
 
 

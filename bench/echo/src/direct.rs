@@ -17,28 +17,92 @@ use prost::Message as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Failure;
+use crate::one_lock::OneLock;
 
-const WINDOW_BYTES: u32 = 1 << 20;
+/// What HTTP/2 leaves to the server, in bytes.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// What a client may send ahead, on a stream and on a connection.
+    window: u32,
+    /// The longest frame that a client may send.
+    frame: u32,
+    /// What a stream holds of an answer that the client does not take yet.
+    send_buffer: usize,
+}
 
-/// Serves what connects to `listener`.
-pub async fn serve(listener: &TcpListener, value: Bytes) -> Result<(), Failure> {
-    loop {
-        let (connection, _) = listener.accept().await?;
-        connection.set_nodelay(true)?;
-        let value = value.clone();
-        tokio::spawn(async move {
-            // How a client leaves is its own affair.
-            let _gone = serve_connection(connection, value).await;
-        });
+impl Settings {
+    /// The node's, but for what is said otherwise.
+    pub fn parse(arguments: &[String]) -> Result<Self, Failure> {
+        let mut settings = Self {
+            window: 1 << 20,
+            frame: 16 << 10,
+            send_buffer: 400 << 10,
+        };
+        for argument in arguments {
+            match argument.split_once('=') {
+                Some(("window", bytes)) => settings.window = bytes.parse()?,
+                Some(("frame", bytes)) => settings.frame = bytes.parse()?,
+                Some(("send-buffer", bytes)) => settings.send_buffer = bytes.parse()?,
+                _ => return Err(format!("no such setting: {argument}").into()),
+            }
+        }
+        Ok(settings)
     }
 }
 
-async fn serve_connection(connection: TcpStream, value: Bytes) -> Result<(), h2::Error> {
+/// What every call is answered with, and how.
+#[derive(Clone)]
+pub struct Server {
+    value: Bytes,
+    settings: Settings,
+    one_lock: Option<OneLock>,
+}
+
+impl Server {
+    /// Answers with `value`.
+    pub const fn new(value: Bytes, settings: Settings) -> Self {
+        Self {
+            value,
+            settings,
+            one_lock: None,
+        }
+    }
+
+    /// The same, one call after the other.
+    pub fn behind_one_lock(self) -> Self {
+        let one_lock = Some(OneLock::default());
+        Self { one_lock, ..self }
+    }
+
+    /// Serves what connects to `listener`.
+    pub async fn serve(self, listener: TcpListener) -> Result<(), Failure> {
+        loop {
+            let (connection, _) = listener.accept().await?;
+            self.spawn(connection)?;
+        }
+    }
+
+    /// Serves `connection` in a task.
+    pub fn spawn(&self, connection: TcpStream) -> Result<(), Failure> {
+        connection.set_nodelay(true)?;
+        let server = self.clone();
+        tokio::spawn(async move {
+            // How a client leaves is its own affair.
+            let _gone = serve_connection(connection, &server).await;
+        });
+        Ok(())
+    }
+}
+
+async fn serve_connection(connection: TcpStream, server: &Server) -> Result<(), h2::Error> {
     let (io, outgoing) = Coalesced::new(connection);
+    let settings = server.settings;
     let mut handshake = Box::pin(
         h2::server::Builder::new()
-            .initial_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_window_size(settings.window)
+            .initial_connection_window_size(settings.window)
+            .max_frame_size(settings.frame)
+            .max_send_buffer_size(settings.send_buffer)
             .handshake(io),
     );
     let mut h2 = poll_fn(|cx| {
@@ -54,7 +118,7 @@ async fn serve_connection(connection: TcpStream, value: Bytes) -> Result<(), h2:
                 let Some(Ok((request, respond))) = next else {
                     return Poll::Ready(());
                 };
-                accepted.push(Box::pin(answer(request, respond, value.clone())));
+                accepted.push(Box::pin(answer(request, respond, server)));
             }
             let mut has_ended = false;
             for mut call in accepted.drain(..) {
@@ -86,7 +150,7 @@ fn write_out(outgoing: &Outgoing, cx: &mut Context<'_>) -> Poll<()> {
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    value: Bytes,
+    server: &Server,
 ) -> Result<(), h2::Error> {
     let mut body = request.into_body();
     let mut message = Bytes::new();
@@ -95,9 +159,12 @@ async fn answer(
         body.flow_control().release_capacity(message.len())?;
     }
     let asked = GetRequest::decode(message.slice(PREFIX_BYTES.min(message.len())..));
+    if let Some(one_lock) = &server.one_lock {
+        one_lock.call().await;
+    }
     let found = GetResponse {
         successful: asked.is_ok(),
-        value,
+        value: server.value.clone(),
     };
     let mut encoded = BytesMut::with_capacity(PREFIX_BYTES + found.encoded_len());
     encoded.put_u8(0);

@@ -67,7 +67,9 @@ async fn run(mut connection: TcpStream, load: Load) -> Result<usize, Failure> {
         let new = received / load.answer_bytes - answered;
         answered += new;
         if new > 0 && Instant::now() < load.until {
-            connection.write_all(&load.requests[..new * request_bytes]).await?;
+            connection
+                .write_all(&load.requests[..new * request_bytes])
+                .await?;
             asked += new;
         }
     }

@@ -1,0 +1,71 @@
+"""A node beside a server that one lock guards. one_lock.sh says how to call it."""
+
+import contextlib
+
+import system
+
+CLIENTS = [int(clients) for clients in system.setting("CLIENTS", "16,256").split(",")]
+ROUNDS = system.setting("ROUNDS", 5)
+RUN_S = system.setting("RUN_S", 3)
+SERVER_CORES = system.setting("SERVER_CORES", "0")
+LOAD_CORES = system.setting("LOAD_CORES", "1")
+
+S3_LATENCY_MS = 20
+KEYS = 20_000
+# Of so many keys S3 has none, and the node is told not to remember that: each of their gets waits for S3.
+KEYS_ASKED_FOR = KEYS * 20 // 19
+FACTOR_MIN = 50
+
+
+def start(name, stack):
+    """One of the two servers; `stack` ends it."""
+    if name == "one lock":
+        return stack.enter_context(system.Echo("one-lock", 1024, cores=SERVER_CORES))
+    address = system.free_address()
+    stack.enter_context(system.s3(address, "memory", latency_ms=S3_LATENCY_MS, cores=LOAD_CORES))
+    node = stack.enter_context(system.Node(address, cores=SERVER_CORES, NEGATIVE_TTL="0"))
+    fill = {"requests": KEYS, "distribution": "sequential", "mix": "put=1", "clients": 512}
+    system.bench(node.address, LOAD_CORES, keys=KEYS, **fill)
+    return node
+
+
+def measure(name, clients, seed):
+    """Gets a second, and how long half of the hits took at most, in ms."""
+    with contextlib.ExitStack() as stack:
+        server = start(name, stack)
+        load = {"keys": KEYS_ASKED_FOR, "mix": "get=1", "clients": clients, "connections": 16}
+        result = system.bench(server.address, LOAD_CORES, **load, duration=f"{RUN_S}s", seed=seed, interval="100s")
+    if result["failures"]:
+        raise SystemExit(f"{name}: {result['failures']}")
+    hit = result["get_hit"]
+    return hit["per_second"] + result["get_miss"]["per_second"], hit["p50_ms"], hit["p99_ms"]
+
+
+def main():
+    print(system.machine())
+    print(
+        f"gets of 1 KiB by 16 connections, one in 20 waits {S3_LATENCY_MS} ms for S3; {RUN_S} s a run, medians of {ROUNDS} "
+        "rounds, the servers taking turns\n"
+    )
+    runs = {(name, clients): [] for clients in CLIENTS for name in ("one lock", "node")}
+    for seed in range(1, ROUNDS + 1):
+        for (name, clients), results in runs.items():
+            results.append(measure(name, clients, seed))
+    print("| clients | server | gets/s | worst and best | hits, p50 ms | p99 ms |")
+    print("|---:|---|---:|---:|---:|---:|")
+    rates = {}
+    for (name, clients), results in runs.items():
+        found, p50, p99 = zip(*results)
+        rates[name, clients] = system.median(found)
+        print(
+            f"| {clients} | {name} | {system.median(found):,.0f} | {min(found):,.0f} to {max(found):,.0f} "
+            f"| {system.median(p50):.2f} | {system.median(p99):.2f} |"
+        )
+    print()
+    for clients in CLIENTS:
+        factor = rates["node", clients] / rates["one lock", clients]
+        says = "reached" if factor >= FACTOR_MIN else "NOT reached"
+        print(f"- {clients} clients: {factor:.0f}x (>= {FACTOR_MIN}): {says}")
+
+
+main()
