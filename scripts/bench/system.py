@@ -171,6 +171,14 @@ class Node(Program):
             lines = page.read().decode().splitlines()
         return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.rsplit(" ", 1)[0] == series)
 
+    def wait_for_more(self, series, than):
+        """Waits until the page says so; what tiers hold and let go it learns every few seconds."""
+        until = time.monotonic() + START_TIMEOUT_S
+        while self.metric(series) <= than:
+            if time.monotonic() > until:
+                raise SystemExit(f"{series} is still {than}")
+            time.sleep(0.1)
+
     def hits(self, tier):
         """The gets that this tier has answered."""
         return self.metric(f'milena_cache_hits_total{{tier="{tier}"}}')
