@@ -25,9 +25,8 @@ START_TIMEOUT_S = 30
 
 def build():
     """Builds the release binaries that are run here."""
-    packages = ["milena-cache", "milena-cli", "milena-router", "milena-testing"]
-    command = ["cargo", "build", "--release", "--bins"]
-    subprocess.run(command + [f"-p{name}" for name in packages], cwd=ROOT, check=True)
+    # The whole workspace: cargo would build much again for some packages of it, with other features of what they use.
+    subprocess.run(["cargo", "build", "--release", "--workspace", "--bins"], cwd=ROOT, check=True)
 
 
 def build_echo():
