@@ -42,9 +42,9 @@ def message(*fields):
 
 
 class Grpc:
-    """A server of this gRPC service under h2load; `behind` is what it forwards to."""
+    """A server of this gRPC service, asked for this method by h2load; `behind` is what it forwards to."""
 
-    def __init__(self, server, size, service="cache_server.Cache", behind=()):
+    def __init__(self, server, size, service="cache_server.Cache", behind=(), method="Get"):
         self.processes, self.address, self.service = [server, *behind], server.address, service
         self.load_cores = ALL_CORES if server.cores == ALL_CORES else LOAD_CORES
         self.folder = tempfile.TemporaryDirectory(prefix="milena-hits-")
@@ -54,25 +54,25 @@ class Grpc:
             (pathlib.Path(self.folder.name) / verb).write_bytes(request)
         if not isinstance(server, system.Echo):
             self._load("Put", 1, 1, 1, answer_bytes_min=1)
-        self.size = size
+        self.method, self.answer_bytes_min = method, size if method == "Get" else 1
 
     def run(self, connections, depth):
-        """Gets a second, and the processor time of each, in µs: the server's, and that of what it forwards to."""
-        rate = self._get(connections, depth, REQUESTS_TO_LEARN_THE_RATE)
+        """Calls a second, and the processor time of each, in µs: the server's, and that of what it forwards to."""
+        rate = self._call(connections, depth, REQUESTS_TO_LEARN_THE_RATE)
         requests = max(REQUESTS_TO_LEARN_THE_RATE, int(rate * RUN_S))
         before = cpu_s(self.processes)
-        rate = self._get(connections, depth, requests)
+        rate = self._call(connections, depth, requests)
         return rate, [(end - start) * 1e6 / requests for start, end in zip(before, cpu_s(self.processes))]
 
-    def _get(self, connections, depth, requests):
-        return self._load("Get", connections, depth, requests, answer_bytes_min=self.size)
+    def _call(self, connections, depth, requests, *more):
+        return self._load(self.method, connections, depth, requests, self.answer_bytes_min, *more)
 
     def latencies(self, connections, depth, requests, rate):
-        """How long each of so many gets took, in µs, of which `rate` a second begin."""
+        """How long each of so many calls took, in µs, of which `rate` a second begin."""
         log = pathlib.Path(self.folder.name) / "log"
         log.unlink(missing_ok=True)
         paced = f"--rps={rate / connections}", f"--log-file={log}"
-        self._load("Get", connections, depth, requests, self.size, *paced)
+        self._call(connections, depth, requests, *paced)
         return [int(line.split("\t")[2]) for line in log.read_text().splitlines()]
 
     def _load(self, verb, connections, depth, requests, answer_bytes_min, *more):

@@ -24,17 +24,17 @@ def start(name, stack):
     address = system.free_address()
     stack.enter_context(system.s3(address, "memory", latency_ms=S3_LATENCY_MS, cores=LOAD_CORES))
     node = stack.enter_context(system.Node(address, cores=SERVER_CORES, NEGATIVE_TTL="0"))
-    fill = {"requests": KEYS, "distribution": "sequential", "mix": "put=1", "clients": 512}
-    system.bench(node.address, LOAD_CORES, keys=KEYS, **fill)
+    system.fill(node.address, LOAD_CORES, KEYS, clients=512)
     return node
 
 
-def measure(name, clients, seed):
-    """Gets a second, and how long half of the hits took at most, in ms."""
+def measure(case, seed):
+    """Gets a second, and p50 and p99 of the hits, in ms."""
+    name, clients = case
     with contextlib.ExitStack() as stack:
         server = start(name, stack)
         load = {"keys": KEYS_ASKED_FOR, "mix": "get=1", "clients": clients, "connections": 16}
-        result = system.bench(server.address, LOAD_CORES, **load, duration=f"{RUN_S}s", seed=seed, interval="100s")
+        result = system.bench(server.address, LOAD_CORES, **load, duration=f"{RUN_S}s", seed=seed)
     if result["failures"]:
         raise SystemExit(f"{name}: {result['failures']}")
     hit = result["get_hit"]
@@ -47,10 +47,8 @@ def main():
         f"gets of 1 KiB by 16 connections, one in 20 waits {S3_LATENCY_MS} ms for S3; {RUN_S} s a run, medians of {ROUNDS} "
         "rounds, the servers taking turns\n"
     )
-    runs = {(name, clients): [] for clients in CLIENTS for name in ("one lock", "node")}
-    for seed in range(1, ROUNDS + 1):
-        for (name, clients), results in runs.items():
-            results.append(measure(name, clients, seed))
+    cases = [(name, clients) for clients in CLIENTS for name in ("one lock", "node")]
+    runs = system.in_turn(cases, ROUNDS, measure)
     print("| clients | server | gets/s | worst and best | hits, p50 ms | p99 ms |")
     print("|---:|---|---:|---:|---:|---:|")
     rates = {}
@@ -64,8 +62,7 @@ def main():
     print()
     for clients in CLIENTS:
         factor = rates["node", clients] / rates["one lock", clients]
-        says = "reached" if factor >= FACTOR_MIN else "NOT reached"
-        print(f"- {clients} clients: {factor:.0f}x (>= {FACTOR_MIN}): {says}")
+        system.verdict(f"{clients} clients: {factor:.0f}x (>= {FACTOR_MIN})", factor >= FACTOR_MIN)
 
 
 main()

@@ -84,15 +84,7 @@ def measure(folder):
     )
     try:
         filled = KEYS * 9 // 10
-        system.bench(
-            node.address,
-            LOAD_CORES,
-            keys=filled,
-            requests=filled,
-            distribution="sequential",
-            mix="put=1",
-            clients=64,
-        )
+        system.fill(node.address, LOAD_CORES, filled)
         system.bench(node.address, LOAD_CORES, **load(9, max(2, MEASURE_S // 4)))
         before = system.bench(node.address, LOAD_CORES, **load(1, MEASURE_S))
         rss_before_kib = node.rss_kib()
@@ -124,10 +116,6 @@ def row(name, result):
     )
 
 
-def verdict(text, is_reached):
-    print(f"- {text}: {'reached' if is_reached else 'NOT reached'}")
-
-
 def main():
     print(f"{system.machine()}")
     away_how = {"refused": "killed", "stalled": "stopped with SIGSTOP", "never": "left alone"}[AWAY]
@@ -147,20 +135,20 @@ def main():
     hits = [result["get_hit"] for result in (before, during)]
     throughput = hits[1]["per_second"] / hits[0]["per_second"]
     p99 = hits[1]["p99_ms"] / hits[0]["p99_ms"]
-    verdict(f"hits while S3 is away: {throughput:.2f}x the throughput (>= 0.9)", throughput >= 1 - LOSS_MAX)
-    verdict(f"hits while S3 is away: {p99:.2f}x the p99 (<= 1.1)", p99 <= 1 + LOSS_MAX)
+    system.verdict(f"hits while S3 is away: {throughput:.2f}x the throughput (>= 0.9)", throughput >= 1 - LOSS_MAX)
+    system.verdict(f"hits while S3 is away: {p99:.2f}x the p99 (<= 1.1)", p99 <= 1 + LOSS_MAX)
     statuses = set(during["failures"]) | set(after["failures"])
-    verdict(f"failures are {', '.join(sorted(statuses)) or 'none'} (UNAVAILABLE)", statuses <= {"UNAVAILABLE"})
+    system.verdict(f"failures are {', '.join(sorted(statuses)) or 'none'} (UNAVAILABLE)", statuses <= {"UNAVAILABLE"})
     latest = max(result["failed"].get("max_ms", 0) for result in (during, after))
     late = latest - TIMEOUT_MS
-    verdict(f"the latest failure came {late:+.0f} ms after its deadline (<= {LATE_MS_MAX})", late <= LATE_MS_MAX)
+    system.verdict(f"the latest failure came {late:+.0f} ms after its deadline (<= {LATE_MS_MAX})", late <= LATE_MS_MAX)
     growth = rss_highest_kib / rss_before_kib - 1
-    verdict(
+    system.verdict(
         f"resident memory grew by {growth:.1%} of {rss_before_kib / 1024:.0f} MiB (<= 10 %)", growth <= LOSS_MAX
     )
     failing = [interval for interval in after["intervals"] if interval["failed"]["count"]]
     normal_s = max((part["from_seconds"] + part["seconds"] for part in failing), default=0)
-    verdict(f"the last failure came within {normal_s:.1f} s of S3's return (<= {NORMAL_S_MAX})", normal_s <= NORMAL_S_MAX)
+    system.verdict(f"the last failure came within {normal_s:.1f} s of S3's return (<= {NORMAL_S_MAX})", normal_s <= NORMAL_S_MAX)
     back = after["get_hit"]["per_second"] / before["get_hit"]["per_second"]
     print(f"- hits after S3's return: {back:.2f}x the throughput, p99 {after['get_hit']['p99_ms'] / hits[0]['p99_ms']:.2f}x")
 

@@ -82,12 +82,10 @@ class Prepared:
                 WRITE_BACK_MAX_BYTES="32MiB",
             )
         )
-        fill = {"mix": "put=1", "distribution": "sequential", "clients": 64}
-        of_storm = {"value_size": self.storm.load.get("value_size", "1KiB")}
-        for bucket, keys, more in ("before", self.storm.in_advance, of_storm), ("hot", HOT_KEYS, {}):
-            if keys:
-                load = fill | more | {"bucket": bucket, "keys": keys, "requests": keys}
-                system.bench(self.node.address, LOAD_CORES, **load)
+        if self.storm.in_advance:
+            value_size = self.storm.load.get("value_size", "1KiB")
+            system.fill(self.node.address, LOAD_CORES, self.storm.in_advance, bucket="before", value_size=value_size)
+        system.fill(self.node.address, LOAD_CORES, HOT_KEYS, bucket="hot")
 
     def measure(self, seed):
         """The latencies of hits while the storm goes on."""
@@ -95,15 +93,14 @@ class Prepared:
         if not storm.s3_answers:
             self.endpoint.signal(signal.SIGSTOP)
         before = storm.grows and self.node.metric(storm.grows)
-        both = {"seed": seed, "interval": "100s"}
-        storm_s = WARM_UP_S + RUN_S
-        command = system.bench_command(self.node.address, LOAD_CORES, **storm.load, **both, duration=f"{storm_s}s")
+        storm_times = {"duration": f"{WARM_UP_S + RUN_S}s"}
+        command = system.bench_command(self.node.address, LOAD_CORES, **storm.load, **storm_times, seed=seed)
         with contextlib.ExitStack() as stack:
             if storm.load:
                 stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
             hits = {"keys": HOT_KEYS, "bucket": "hot", "mix": "get=1", "rate": RATE, "clients": 64}
             times = {"warm_up": f"{WARM_UP_S}s", "duration": f"{RUN_S}s"}
-            result = system.bench(self.node.address, LOAD_CORES, **hits, **both, **times)
+            result = system.bench(self.node.address, LOAD_CORES, **hits, **times, seed=seed)
         if storm.grows:
             self.node.wait_for_more(storm.grows, before)
         if not storm.s3_answers:
@@ -121,12 +118,12 @@ def main():
         f"{RUN_S} s a run, medians of {ROUNDS} rounds, the storms taking turns\n"
     )
     with contextlib.ExitStack() as stack:
-        prepared = [Prepared(name, stack) for name in NAMES]
-        rounds = [[node.measure(seed) for node in prepared] for seed in range(1, ROUNDS + 1)]
+        prepared = {name: Prepared(name, stack) for name in NAMES}
+        runs = system.in_turn(NAMES, ROUNDS, lambda name, seed: prepared[name].measure(seed))
     print("| meanwhile | " + " | ".join(f"{name} ms | worst and best" for name in LATENCIES) + " |")
     print("|---|" + "---:|---:|" * len(LATENCIES))
     slowest = {}
-    for name, results in zip(NAMES, zip(*rounds)):
+    for name, results in runs.items():
         columns = list(zip(*results))
         slowest[name] = system.median(columns[-1])
         cells = (f"{system.median(column):.2f} | {max(column):.2f} to {min(column):.2f}" for column in columns)
@@ -135,8 +132,7 @@ def main():
     for name in NAMES:
         if "quiet" in slowest and name != "quiet":
             factor = slowest[name] / slowest["quiet"]
-            says = "reached" if factor <= FACTOR_MAX else "NOT reached"
-            print(f"- p99.9, {name}: {factor:.1f}x quiet (<= {FACTOR_MAX}): {says}")
+            system.verdict(f"p99.9, {name}: {factor:.1f}x quiet (<= {FACTOR_MAX})", factor <= FACTOR_MAX)
 
 
 main()

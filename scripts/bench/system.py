@@ -231,5 +231,25 @@ def bench(address, cores=None, **options):
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
+def fill(address, cores, keys, clients=64, **options):
+    """Puts each of so many keys once."""
+    once = {"requests": keys, "distribution": "sequential", "mix": "put=1"}
+    bench(address, cores, keys=keys, clients=clients, **once, **options)
+
+
+def in_turn(cases, rounds, measure):
+    """What `measure(case, number)` gives for each case in each round from 1 on, the cases taking turns: by case."""
+    results = {case: [] for case in cases}
+    for number in range(1, rounds + 1):
+        for case, of_case in results.items():
+            of_case.append(measure(case, number))
+    return results
+
+
+def verdict(text, is_reached):
+    """Says whether a target is reached."""
+    print(f"- {text}: {'reached' if is_reached else 'NOT reached'}")
+
+
 def median(values):
     return statistics.median(values)

@@ -51,10 +51,9 @@ def measure(name, round_number):
         if not case.s3_answers:
             endpoint.signal(signal.SIGSTOP)
         load = {"keys": KEYS, "value_size": VALUE_SIZE, "connections": CONNECTIONS, "clients": CONNECTIONS * DEPTH}
-        fill = {"requests": KEYS, "distribution": "sequential", "mix": "put=1"}
-        system.bench(node.address, LOAD_CORES, **(load | fill))
+        system.fill(node.address, LOAD_CORES, **load)
         before_s, hits = node.cpu_s(), case.tier and node.hits(case.tier)
-        load |= case.ask | {"duration": f"{RUN_S}s", "seed": round_number, "interval": "100s"}
+        load |= case.ask | {"duration": f"{RUN_S}s", "seed": round_number}
         result = system.bench(node.address, LOAD_CORES, **load)
         cpu_s = node.cpu_s() - before_s
         done = result["get_hit" if case.tier else "put"]
@@ -72,10 +71,7 @@ def main():
         f"values of {VALUE_SIZE}, {KEYS:,} keys, {CONNECTIONS}x{DEPTH}; {RUN_S} s a run, medians of {ROUNDS} rounds, "
         "the cases taking turns\n"
     )
-    runs = {name: [] for name in NAMES}
-    for round_number in range(1, ROUNDS + 1):
-        for name, results in runs.items():
-            results.append(measure(name, round_number))
+    runs = system.in_turn(NAMES, ROUNDS, measure)
     print("| case | requests/s | µs a request | worst and best | p99 ms |")
     print("|---|---:|---:|---:|---:|")
     cost = {}
@@ -90,8 +86,8 @@ def main():
     for name, beside, least in TARGETS:
         if name in cost and beside in cost:
             part = cost[beside] / cost[name]
-            says = "reached" if part >= least else "NOT reached"
-            print(f"- {name}: {part:.2f}x {beside} by requests per server-CPU-second (>= {least:.2f}): {says}")
+            text = f"{name}: {part:.2f}x {beside} by requests per server-CPU-second (>= {least:.2f})"
+            system.verdict(text, part >= least)
 
 
 main()

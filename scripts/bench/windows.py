@@ -20,20 +20,13 @@ OTHERS = [
 ]
 
 
-class Uploads(hits.Grpc):
-    """A server that is sent values and answers little."""
-
-    def _get(self, connections, depth, requests):
-        return self._load("Put", connections, depth, requests, answer_bytes_min=1)
-
-
-def measure(way, size, settings):
-    """The server's processor time of one request, in µs: of a get or of a put."""
+def measure(method, size, settings):
+    """The server's processor time of one call, in µs."""
     arguments = [f"{name}={value}" for name, value in settings.items()]
     with contextlib.ExitStack() as stack:
-        answer_bytes = size if way == "get" else 0
+        answer_bytes = size if method == "Get" else 0
         server = stack.enter_context(system.Echo("h2", answer_bytes, *arguments, cores=hits.SERVER_CORES))
-        load = stack.enter_context((hits.Grpc if way == "get" else Uploads)(server, size))
+        load = stack.enter_context(hits.Grpc(server, size, method=method))
         _, [cost] = load.run(CONNECTIONS, DEPTH)
         return cost
 
@@ -45,21 +38,21 @@ def said(settings):
 def main():
     hits.preamble()
     print(f"{CONNECTIONS}x{DEPTH}; otherwise {said(NODE)}")
-    cases = [(way, {}) for way in ("get", "put")]
+    cases = [(method, {}) for method in ("Get", "Put")]
     # What is sent is bounded by the client's window and frame.
-    cases += [("get" if "send-buffer" in other else "put", other) for other in OTHERS]
+    cases += [("Get" if "send-buffer" in other else "Put", other) for other in OTHERS]
     costs = {}
     for size in hits.SIZES:
         for _ in range(hits.ROUNDS):
-            for way, other in cases:
-                cost = measure(way, size, NODE | other)
-                costs.setdefault((way, said(other), size), []).append(cost)
+            for method, other in cases:
+                cost = measure(method, size, NODE | other)
+                costs.setdefault((method, said(other), size), []).append(cost)
     print("\n| µs a request | " + " | ".join(f"{size} B" for size in hits.SIZES) + " |")
     print("|---|" + "---:|" * len(hits.SIZES))
-    for way, other in cases:
-        found = (costs[way, said(other), size] for size in hits.SIZES)
+    for method, other in cases:
+        found = (costs[method, said(other), size] for size in hits.SIZES)
         cells = (f"{system.median(cost):.1f} ({min(cost):.1f} to {max(cost):.1f})" for cost in found)
-        print(f"| {way}, {said(other) or 'as a node has it'} | " + " | ".join(cells) + " |")
+        print(f"| {method}, {said(other) or 'as a node has it'} | " + " | ".join(cells) + " |")
 
 
 main()

@@ -32,8 +32,9 @@ def start(mode, stack, folder):
     return stack.enter_context(system.Node(address, cores=NODE_CORES, WRITE_MODE=mode, **disk))
 
 
-def measure(mode, clients, round_number):
+def measure(case, round_number):
     """Puts of new keys to a node of its own; puts a second, p50 and p99 in ms, and processor time a put in µs."""
+    mode, clients = case
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="milena-write-path-"))
         node = start(mode, stack, pathlib.Path(folder))
@@ -65,10 +66,7 @@ def main():
         "the modes taking turns\n"
     )
     loads = [CLIENTS, QUIET_CLIENTS]
-    runs = {(mode, clients): [] for mode in MODES for clients in loads}
-    for round_number in range(1, ROUNDS + 1):
-        for (mode, clients), results in runs.items():
-            results.append(measure(mode, clients, round_number))
+    runs = system.in_turn([(mode, clients) for mode in MODES for clients in loads], ROUNDS, measure)
     print("| mode | clients | puts/s | worst and best | p50 ms | p99 ms | node's µs a put |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     medians = {}
@@ -83,14 +81,14 @@ def main():
     print()
     through = medians.get(("write-through", CLIENTS))
     if through:
-        says = "reached" if through["per_s"] >= PUTS_PER_S_MIN else "NOT reached"
-        print(f"- write-through, {CLIENTS} clients: {through['per_s']:,.0f} puts/s (>= {PUTS_PER_S_MIN:,}): {says}")
+        text = f"write-through, {CLIENTS} clients: {through['per_s']:,.0f} puts/s (>= {PUTS_PER_S_MIN:,})"
+        system.verdict(text, through["per_s"] >= PUTS_PER_S_MIN)
     for clients in loads:
         back, memory = medians.get(("write-back", clients)), medians.get(("memory", clients))
         if back and memory:
             factor = back["p50"] / memory["p50"]
-            says = "reached" if factor <= WRITE_BACK_FACTOR_MAX else "NOT reached"
-            print(f"- write-back, {clients} clients: {factor:.2f}x the p50 of memory (<= {WRITE_BACK_FACTOR_MAX}): {says}")
+            text = f"write-back, {clients} clients: {factor:.2f}x the p50 of memory (<= {WRITE_BACK_FACTOR_MAX})"
+            system.verdict(text, factor <= WRITE_BACK_FACTOR_MAX)
 
 
 main()
