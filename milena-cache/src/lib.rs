@@ -7,8 +7,8 @@
 //! ```
 //!
 //! This file wires the parts, starts them in order and stops them in order. gRPC is served on threads of its
-//! own, one current-thread runtime each; what waits for disk and S3, and all else, runs on the runtime that
-//! [`Node::start`] is called on, so that it never delays a hit.
+//! own, one current-thread runtime each; what waits for S3, reads the disk or takes long, and all else, runs on the
+//! runtime that [`Node::start`] is called on, so that it never delays a hit.
 
 pub mod config;
 pub mod error;

@@ -25,6 +25,7 @@ mod revalidate;
 mod single_flight;
 #[cfg(test)]
 mod tests;
+mod to_the_end;
 mod upload;
 mod write_back;
 
@@ -43,6 +44,7 @@ pub use self::life::{LIFE_MAX, Lives, Scope};
 use self::misses::Misses;
 pub use self::put::PutOptions;
 use self::single_flight::SingleFlight;
+use self::to_the_end::ToTheEnd;
 use self::write_back::DirtyTier;
 pub use self::write_back::{Ack, WriteBack, WriteMode};
 use crate::error::{Cause, Error, Result};
@@ -119,9 +121,21 @@ impl Tier {
     }
 }
 
+/// A write that has its key.
+struct KeyWrite {
+    key: EntryKey,
+    /// What is put; `None` deletes.
+    entry: Option<Entry>,
+    ack: Ack,
+    deadline: Deadline,
+    _waiting: OwnedSemaphorePermit,
+    writing: WriteGuard,
+}
+
 impl Operation {
     /// Operations over `copies`, fastest first, and `durable`. If one keeps what is dirty, it is the last of
-    /// `copies`. What waits for a tier runs on `runtime`.
+    /// `copies`. What waits for a tier, but for a dirty write,
+    /// runs on `runtime`.
     #[must_use]
     pub fn new(
         copies: Vec<Tier>,
@@ -173,12 +187,15 @@ impl Operation {
         let waiting = self.0.wait_turn()?;
         let written = match self.0.write_lock(&key, deadline).await {
             Ok(writing) => {
-                let shared = Arc::clone(&self.0);
-                let write = async move {
-                    let _waiting = waiting;
-                    shared.write(&key, writing, entry, ack, deadline).await
+                let write = KeyWrite {
+                    key,
+                    entry,
+                    ack,
+                    deadline,
+                    _waiting: waiting,
+                    writing,
                 };
-                self.to_the_end(deadline, write).await
+                self.to_the_end(write).await
             }
             Err(late) => Err(late),
         };
@@ -186,23 +203,24 @@ impl Operation {
         written
     }
 
-    /// Runs a write to its end, whether or not its caller waits for it: one that was cut off half way would
-    /// leave copies that disagree. The caller waits until `deadline`, and a moment for what is said of it.
-    async fn to_the_end<F>(&self, deadline: Deadline, write: F) -> Result<()>
-    where
-        F: Future<Output = Result<()>> + Send + 'static,
-    {
-        let written = self.0.tasks.spawn_on(write, &self.0.runtime);
-        match tokio::time::timeout_at(deadline.instant() + LAST_WORD, written).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(panic)) => Err(Error::InternalError(Cause::with_source(
-                "a write panicked",
-                panic,
-            ))),
-            Err(_) => Err(Error::S3Error(Cause::new(
+    /// Runs a write to its end: here as far as nothing but the disk is waited for, else in the background. The caller
+    /// waits until its deadline, and a moment for what is said of it.
+    async fn to_the_end(&self, write: KeyWrite) -> Result<()> {
+        let last_word = write.deadline.instant() + LAST_WORD;
+        let shared = Arc::clone(&self.0);
+        let written = match shared.begin_dirty(&write) {
+            Some(begun) => {
+                let end = self.0.tasks.track_future(shared.end_dirty(write, begun));
+                let end = ToTheEnd::new(end, self.0.runtime.clone());
+                tokio::time::timeout_at(last_word, end).await
+            }
+            None => tokio::time::timeout_at(last_word, shared.in_background(write)).await,
+        };
+        written.unwrap_or_else(|_| {
+            Err(Error::S3Error(Cause::new(
                 "the write was not done by the deadline; it may be yet",
-            ))),
-        }
+            )))
+        })
     }
 }
 
@@ -221,6 +239,18 @@ impl Shared {
                 limit: format!("{WAITING_MAX} operations waiting for disk or S3"),
                 retry_after: WAITING_RETRY_AFTER,
             })
+    }
+
+    /// Runs a write to its end in the background, also if this is dropped.
+    async fn in_background(self: Arc<Self>, write: KeyWrite) -> Result<()> {
+        let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
+        let written = tasks.spawn_on(async move { self.write(write).await }, &runtime);
+        written.await.unwrap_or_else(|panic| {
+            Err(Error::InternalError(Cause::with_source(
+                "a write panicked",
+                panic,
+            )))
+        })
     }
 
     /// The right to write `key`. Until it is given back no miss of it is remembered.

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use milena_cluster::key::EntryKey;
-use milena_server::clock::Deadline;
+use tokio::sync::oneshot;
 
-use super::key_lock::WriteGuard;
-use super::{Shared, Tier};
+use super::{KeyWrite, Shared, Tier};
 use crate::error::{Cause, Error, Result};
 use crate::metrics::Op;
 use crate::store::Entry;
@@ -75,55 +74,77 @@ impl From<WriteBack> for DirtyTier {
     }
 }
 
+/// A dirty write under way.
+pub(super) struct Begun {
+    copy: Option<Entry>,
+    written: oneshot::Receiver<Result<()>>,
+}
+
+impl DirtyTier {
+    /// Whether a write that asks for `ack` is acknowledged only once the durable tier has it.
+    fn waits_for_durable(&self, ack: Ack) -> bool {
+        match ack {
+            Ack::Default => self.mode == WriteMode::WriteThrough,
+            Ack::Disk => false,
+            Ack::S3 => true,
+        }
+    }
+}
+
 impl Shared {
-    /// Makes `entry` the value of `key`, which the caller holds, or deletes it if there is none: dirty, or through
-    /// every tier.
-    pub(super) async fn write(
-        &self,
-        key: &EntryKey,
-        writing: WriteGuard,
-        entry: Option<Entry>,
-        ack: Ack,
-        deadline: Deadline,
-    ) -> Result<()> {
-        let written = self.write_dirty(key, entry.as_ref(), ack, deadline).await?;
-        match (written, entry) {
+    /// Does `write`: dirty, or through every tier.
+    pub(super) async fn write(&self, write: KeyWrite) -> Result<()> {
+        match (self.write_dirty(&write).await?, write) {
             (Written::Dirty, _) => Ok(()),
-            (Written::DirtyUntilClean, _) => self.until_clean(key, writing, deadline).await,
-            (Written::NotYet, Some(entry)) => self.put_through(key, entry, deadline).await,
-            (Written::NotYet, None) => self.delete_through(key, deadline).await,
+            (Written::DirtyUntilClean, write) => self.until_clean(write).await,
+            (Written::NotYet, write) => self.write_through(write).await,
         }
     }
 
-    /// Makes a write dirty, if that is how it is to be made. The caller holds the key.
-    async fn write_dirty(
-        &self,
-        key: &EntryKey,
-        entry: Option<&Entry>,
-        ack: Ack,
-        deadline: Deadline,
-    ) -> Result<Written> {
+    async fn write_through(&self, write: KeyWrite) -> Result<()> {
+        match write.entry {
+            Some(entry) => self.put_through(&write.key, entry, write.deadline).await,
+            None => self.delete_through(&write.key, write.deadline).await,
+        }
+    }
+
+    /// Begins a write that is acknowledged once it is dirty, if nothing has to be waited for first.
+    pub(super) fn begin_dirty(&self, write: &KeyWrite) -> Option<Begun> {
+        let dirty = self.dirty.as_ref()?;
+        if dirty.waits_for_durable(write.ack) {
+            return None;
+        }
+        let copy = self.copy_of_dirty(write);
+        let written = dirty.store.begin_dirty(&write.key, copy.clone())?;
+        Some(Begun { copy, written })
+    }
+
+    /// Ends what was begun. If it has failed, it is done as any other, in the background.
+    pub(super) async fn end_dirty(self: Arc<Self>, write: KeyWrite, begun: Begun) -> Result<()> {
+        let (op, tier) = (op_of(&begun.copy), self.slowest());
+        let written = async { begun.written.await.unwrap_or_else(|_| Err(unknown())) };
+        if self.timed(op, tier, written).await.is_err() {
+            return self.in_background(write).await;
+        }
+        self.kept_dirty(&write.key, begun.copy.as_ref()).await;
+        Ok(())
+    }
+
+    /// Makes a write dirty, if that is how it is to be made.
+    async fn write_dirty(&self, write: &KeyWrite) -> Result<Written> {
         let Some(dirty) = &self.dirty else {
             return Ok(Written::NotYet);
         };
-        let waits_for_durable = match ack {
-            Ack::Default => dirty.mode == WriteMode::WriteThrough,
-            Ack::Disk => false,
-            Ack::S3 => true,
-        };
+        let key = &write.key;
+        let waits_for_durable = dirty.waits_for_durable(write.ack);
         // Past what is dirty it cannot be written: the upload under way may come after it.
         if waits_for_durable && dirty.store.dirty(key).is_none() {
             return Ok(Written::NotYet);
         }
-        let copy = entry.map(|entry| Entry {
-            fresh_until: Some(self.kept_until(self.clock.now())),
-            ..entry.clone()
-        });
-        let written = self.keep_dirty(dirty, key, copy.clone(), deadline).await;
-        self.say_refusing(dirty, &written);
-        match written {
+        let copy = self.copy_of_dirty(write);
+        match self.keep_dirty(dirty, write, copy.clone()).await {
             Ok(()) => {
-                self.update_faster(key, copy.as_ref()).await;
+                self.kept_dirty(key, copy.as_ref()).await;
                 Ok(if waits_for_durable {
                     Written::DirtyUntilClean
                 } else {
@@ -131,26 +152,41 @@ impl Shared {
                 })
             }
             Err(error @ Error::RateLimitExceeded { .. }) => Err(error),
-            Err(_) if dirty.store.dirty(key).is_none() => Ok(Written::NotYet),
             Err(error) => {
+                self.say_refusing(dirty, Some(&error));
+                if dirty.store.dirty(key).is_none() {
+                    return Ok(Written::NotYet);
+                }
                 self.forget_faster(key).await;
                 Err(error)
             }
         }
     }
 
-    /// Waits until the durable tier has what was written last to `key`, which is free again.
-    async fn until_clean(
-        &self,
-        key: &EntryKey,
-        writing: WriteGuard,
-        deadline: Deadline,
-    ) -> Result<()> {
-        drop(writing);
+    /// What the local tiers get of a dirty write.
+    fn copy_of_dirty(&self, write: &KeyWrite) -> Option<Entry> {
+        let entry = write.entry.as_ref()?;
+        Some(Entry {
+            fresh_until: Some(self.kept_until(self.clock.now())),
+            ..entry.clone()
+        })
+    }
+
+    /// The slowest of the copies holds a dirty write of `key`, which left this, or nothing.
+    async fn kept_dirty(&self, key: &EntryKey, copy: Option<&Entry>) {
+        if let Some(dirty) = &self.dirty {
+            self.say_refusing(dirty, None);
+        }
+        self.update_faster(key, copy).await;
+    }
+
+    /// Waits until the durable tier has what was written last to the key, which is free again.
+    async fn until_clean(&self, write: KeyWrite) -> Result<()> {
+        drop(write.writing);
         let Some(dirty) = &self.dirty else {
             return Ok(());
         };
-        dirty.store.clean(key, deadline).await.map_err(|_| {
+        dirty.store.clean(&write.key, write.deadline).await.map_err(|_| {
             Error::S3Error(Cause::new(
                 "it is on the disk, and S3 has not taken it by the deadline; it will be tried on",
             ))
@@ -188,19 +224,19 @@ impl Shared {
     async fn keep_dirty(
         &self,
         dirty: &DirtyTier,
-        key: &EntryKey,
+        write: &KeyWrite,
         copy: Option<Entry>,
-        deadline: Deadline,
     ) -> Result<()> {
-        let tier = self.copies.last().expect("what is dirty is in the last");
+        let (op, tier) = (op_of(&copy), self.slowest());
+        let KeyWrite { key, deadline, .. } = write;
         match copy {
             Some(copy) => {
-                let put = dirty.store.put_dirty(key, copy, deadline);
-                self.timed(Op::Put, tier, put).await
+                let put = dirty.store.put_dirty(key, copy, *deadline);
+                self.timed(op, tier, put).await
             }
             None => {
-                let delete = dirty.store.delete_dirty(key, deadline);
-                self.timed(Op::Delete, tier, delete).await
+                let delete = dirty.store.delete_dirty(key, *deadline);
+                self.timed(op, tier, delete).await
             }
         }
     }
@@ -228,30 +264,40 @@ impl Shared {
 
     /// The copies before the one that keeps what is dirty.
     fn faster(&self) -> &[Tier] {
-        let (_, faster) = self.copies.split_last().expect("as above");
+        let (_, faster) = self.copies.split_last().expect("as below");
         faster
     }
 
-    /// Says once when the store begins to refuse what is dirty, and when it takes it again.
-    fn say_refusing(&self, dirty: &DirtyTier, written: &Result<()>) {
-        let is_refusing = match written {
-            Ok(()) => false,
-            Err(Error::RateLimitExceeded { .. }) => return,
-            Err(_) => true,
-        };
-        if dirty.is_refusing.swap(is_refusing, Ordering::Relaxed) == is_refusing {
+    fn slowest(&self) -> &Tier {
+        self.copies.last().expect("what is dirty is in the last")
+    }
+
+    /// Says once when the store begins to refuse what is dirty, for this reason, and when it takes it again.
+    fn say_refusing(&self, dirty: &DirtyTier, refused: Option<&Error>) {
+        let is_refusing = refused.is_some();
+        if dirty.is_refusing.load(Ordering::Relaxed) == is_refusing
+            || dirty.is_refusing.swap(is_refusing, Ordering::Relaxed) == is_refusing
+        {
             return;
         }
         self.metrics
             .write_back
             .is_refused
             .set(i64::from(is_refusing));
-        match written {
-            Ok(()) => tracing::info!("the disk tier takes writes again that S3 does not have"),
-            Err(error) => tracing::warn!(
+        match refused {
+            None => tracing::info!("the disk tier takes writes again that S3 does not have"),
+            Some(error) => tracing::warn!(
                 %error,
                 "the disk tier does not take writes that S3 does not have: they are written through"
             ),
         }
     }
+}
+
+fn op_of(copy: &Option<Entry>) -> Op {
+    copy.as_ref().map_or(Op::Delete, |_| Op::Put)
+}
+
+fn unknown() -> Error {
+    Error::StoreError(Cause::new("the disk tier has ended"))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Deadline, UnixMillis};
+use tokio::sync::oneshot;
 
 use super::{Entry, Store};
 use crate::error::Result;
@@ -69,6 +70,16 @@ pub struct DirtyStats {
 /// nobody else is given it meanwhile, so that the durable tier sees the writes to a key in order.
 #[async_trait]
 pub trait WriteBackStore: Store {
+    /// Begins to make `entry` the value of `key`, or to remove it if there is none, dirty, if nothing has to be waited
+    /// for first; `None`: [`put_dirty`](WriteBackStore::put_dirty) or [`delete_dirty`](WriteBackStore::delete_dirty)
+    /// has to be asked. Gives how that ends, which the caller has to wait for before anything else is done with the
+    /// key: as there, or dropped if it cannot be told.
+    fn begin_dirty(
+        &self,
+        key: &EntryKey,
+        entry: Option<Entry>,
+    ) -> Option<oneshot::Receiver<Result<()>>>;
+
     /// Makes `entry` the value of `key`, dirty. Waits until `deadline` for room among what is dirty.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Write-back: what is acknowledged before the durable tier has it, what gets see meanwhile, and how it gets there.
 
+use std::pin::pin;
+
+use futures::poll;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -128,6 +131,28 @@ async fn a_put_is_acknowledged_by_the_disk_and_uploaded_later() {
     node.upload();
     node.operation.all_clean().await;
     assert_eq!(node.durable_value(), value("v"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_dirty_put_goes_on_when_its_caller_goes_away() {
+    let node = Node::new(WriteMode::WriteBack, |_| ()).await;
+    node.put("old", Ack::Default).await.unwrap();
+    {
+        let mut put = pin!(node.put("new", Ack::Default));
+        assert!(poll!(&mut put).is_pending(), "the disk has not answered");
+    }
+    node.put("newest", Ack::Default).await.unwrap();
+    {
+        let mut put = pin!(node.put("last", Ack::Default));
+        assert!(poll!(&mut put).is_pending(), "as above");
+    }
+    node.operation.finish().await;
+    let deadline = node.clock.deadline_in(COPY_LIFE);
+    let in_memory = node.memory.get(&key(), deadline).await.unwrap();
+    assert_eq!(in_memory.map(|entry| entry.value), value("last"));
+    node.forget_memory().await;
+    assert_eq!(node.get().await, value("last"));
     node.stop().await;
 }
 

@@ -2,22 +2,25 @@
 //!
 //! To wake a task of another thread, that thread is woken: one by one, it would run each task alone, go to sleep and
 //! be woken again, twice the work of a write. So the writer's thread hands the answers to all of a batch to one task
-//! of the store's runtime, which wakes the others from where they run.
+//! of each runtime that waits for some, which wakes the others from where they run.
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::error::Result;
 
-/// Answers on their way: given when they are dropped, so that none is ever lost.
+/// Who waits for what became of a write.
+pub(super) struct Waiting {
+    pub(super) done: oneshot::Sender<Result<()>>,
+    /// Whose courier has brought it; `None`: he did so himself.
+    pub(super) courier: Option<Answering>,
+}
+
+/// Answers on their way, all to one runtime: given when they are dropped, so that none is ever lost.
 #[derive(Default)]
 pub(super) struct Answers(Vec<(oneshot::Sender<Result<()>>, Result<()>)>);
 
 impl Answers {
-    pub(super) fn add(&mut self, done: oneshot::Sender<Result<()>>, answer: Result<()>) {
-        self.0.push((done, answer));
-    }
-
     /// Gives them from here.
     pub(super) fn give(self) {
         drop(self);
@@ -33,7 +36,53 @@ impl Drop for Answers {
     }
 }
 
-/// The writer's way to the task that gives its answers.
+/// The answers to a batch.
+#[derive(Default)]
+pub(super) struct BatchAnswers {
+    /// To those without a courier.
+    own: Answers,
+    of_couriers: Vec<(Answering, Answers)>,
+}
+
+impl BatchAnswers {
+    pub(super) fn add(&mut self, waiting: Waiting, answer: Result<()>) {
+        let answers = match waiting.courier {
+            None => &mut self.own,
+            Some(courier) => self.of_courier(courier),
+        };
+        answers.0.push((waiting.done, answer));
+    }
+
+    fn of_courier(&mut self, courier: Answering) -> &mut Answers {
+        let known = &mut self.of_couriers;
+        // A handful: one for each thread that serves.
+        let found = known.iter().position(|(it, _)| it.is(&courier));
+        let index = found.unwrap_or_else(|| {
+            known.push((courier, Answers::default()));
+            known.len() - 1
+        });
+        &mut known[index].1
+    }
+
+    /// Has them given soon; those to who has no courier by `own`.
+    pub(super) fn hand_over(self, own: &Answering) {
+        own.hand_over(self.own);
+        for (courier, answers) in self.of_couriers {
+            courier.hand_over(answers);
+        }
+    }
+
+    /// Gives those to who has no courier from here, and has the others given soon.
+    pub(super) fn give_own(self) {
+        self.own.give();
+        for (courier, answers) in self.of_couriers {
+            courier.hand_over(answers);
+        }
+    }
+}
+
+/// The way to a task that gives answers.
+#[derive(Clone)]
 pub(super) struct Answering(UnboundedSender<Answers>);
 
 impl Answering {
@@ -44,7 +93,7 @@ impl Answering {
     }
 
     /// Has them given soon.
-    pub(super) fn hand_over(&self, answers: Answers) {
+    fn hand_over(&self, answers: Answers) {
         if answers.0.len() > 1 {
             // If the task has gone, with its runtime, they are given here.
             let _ = self.0.send(answers);
@@ -52,15 +101,24 @@ impl Answering {
             answers.give();
         }
     }
+
+    fn is(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
 }
 
 /// What was handed over.
 pub(super) struct Handed(UnboundedReceiver<Answers>);
 
 impl Handed {
+    /// The next answers; `None` if there will be no more.
+    pub(super) async fn next(&mut self) -> Option<Answers> {
+        self.0.recv().await
+    }
+
     /// Gives all answers, until there will be no more.
     pub(super) async fn give(mut self) {
-        while let Some(answers) = self.0.recv().await {
+        while let Some(answers) = self.next().await {
             answers.give();
         }
     }
@@ -70,12 +128,13 @@ impl Handed {
 mod tests {
     use super::*;
 
-    /// Two answers, and who waits for them.
-    fn two() -> (Answers, [oneshot::Receiver<Result<()>>; 2]) {
-        let mut answers = Answers::default();
+    /// Two answers to who has this courier, and who waits for them.
+    fn two(courier: Option<&Answering>) -> (BatchAnswers, [oneshot::Receiver<Result<()>>; 2]) {
+        let mut answers = BatchAnswers::default();
         let waiting = [(); 2].map(|()| {
             let (done, answer) = oneshot::channel();
-            answers.add(done, Ok(()));
+            let courier = courier.cloned();
+            answers.add(Waiting { done, courier }, Ok(()));
             answer
         });
         (answers, waiting)
@@ -84,8 +143,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_handed_over_is_given_by_the_task_even_after_the_writer_has_gone() {
         let (answering, handed) = Answering::new();
-        let (answers, [mut first, second]) = two();
-        answering.hand_over(answers);
+        let (answers, [mut first, second]) = two(None);
+        answers.hand_over(&answering);
         drop(answering);
         assert!(first.try_recv().is_err(), "the task has not run yet");
         handed.give().await;
@@ -93,13 +152,31 @@ mod tests {
         second.await.unwrap().unwrap();
     }
 
+    #[tokio::test]
+    async fn each_courier_gets_what_it_has_brought() {
+        let (own, _) = Answering::new();
+        let (couriers, mut handed): (Vec<_>, Vec<_>) = (0..2).map(|_| Answering::new()).unzip();
+        let mut answers = BatchAnswers::default();
+        let mut waiting = Vec::new();
+        for courier in [0, 1, 0, 1] {
+            let (done, answer) = oneshot::channel();
+            let courier = Some(couriers[courier].clone());
+            answers.add(Waiting { done, courier }, Ok(()));
+            waiting.push(answer);
+        }
+        answers.hand_over(&own);
+        handed[1].next().await.expect("there are some").give();
+        let given = waiting.iter_mut().map(|answer| answer.try_recv().is_ok());
+        assert_eq!(given.collect::<Vec<_>>(), [false, true, false, true]);
+    }
+
     #[test]
     fn answers_are_given_though_the_task_has_gone() {
-        for task_goes_first in [true, false] {
+        for (task_goes_first, has_courier) in [(true, false), (true, true), (false, true)] {
             let (answering, handed) = Answering::new();
-            let (answers, waiting) = two();
+            let (answers, waiting) = two(has_courier.then_some(&answering));
             let handed = (!task_goes_first).then_some(handed);
-            answering.hand_over(answers);
+            answers.hand_over(&answering);
             drop(handed);
             for mut answer in waiting {
                 answer.try_recv().unwrap().unwrap();

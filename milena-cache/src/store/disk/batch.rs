@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::answers::Answers;
+use super::answers::BatchAnswers;
 use super::dirty_recovery::encode_marks;
 use super::files::is_lack_of_descriptors;
 use super::log::Record;
@@ -74,11 +74,11 @@ impl Writer {
         if self.site.is_durable() {
             self.returning.expect(writes, started, &self.queue);
         }
-        self.answering.hand_over(answers);
+        answers.hand_over(&self.answering);
     }
 
     /// Writes `batch`; gives the answers to its writes.
-    pub(super) fn write_batch(&mut self, mut batch: Batch) -> Answers {
+    pub(super) fn write_batch(&mut self, mut batch: Batch) -> BatchAnswers {
         self.refuse_dirty(&mut batch);
         let mut refused = None;
         if let State::On { log, .. } = &mut self.state {
@@ -117,13 +117,16 @@ impl Writer {
         for queued in batch.writes.extract_if(.., is_refused) {
             let text = "the disk store does not take writes that S3 does not have";
             // Who asked may have gone.
-            let _ = queued.done.send(Err(Error::StoreError(Cause::new(text))));
+            let _ = queued
+                .waiting
+                .done
+                .send(Err(Error::StoreError(Cause::new(text))));
         }
     }
 
-    fn answers(&self, writes: Vec<Queued>, result: &Result<()>) -> Answers {
+    fn answers(&self, writes: Vec<Queued>, result: &Result<()>) -> BatchAnswers {
         let dirty = &self.site.shared.dirty;
-        let mut answers = Answers::default();
+        let mut answers = BatchAnswers::default();
         for queued in writes {
             let is_dirty = queued.write.dirty.is_some();
             let mut answer = result.clone();
@@ -141,7 +144,7 @@ impl Writer {
             drop(queued.room);
             drop(queued.write.value_file);
             drop(queued.write.dirty);
-            answers.add(queued.done, answer);
+            answers.add(queued.waiting, answer);
         }
         answers
     }

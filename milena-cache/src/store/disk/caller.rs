@@ -137,7 +137,7 @@ impl Writer {
         if batch.is_empty() {
             return taken.is_continue();
         }
-        self.write_batch(batch).give();
+        self.write_batch(batch).give_own();
         !self.has_background_work()
     }
 }

@@ -66,7 +66,7 @@ impl DirtyRoom {
     /// # Errors
     /// `RateLimitExceeded` when there is none by `deadline`; at once if there never will be.
     pub(super) async fn admit(&self, bytes: u64, deadline: Deadline) -> Result<Promise> {
-        let bytes = bytes.max(self.entry_bytes_min);
+        let bytes = self.counted(bytes);
         if bytes > self.bytes_max {
             return Err(self.full());
         }
@@ -82,6 +82,16 @@ impl DirtyRoom {
         };
         let admitted = timeout_at(deadline.instant(), admitted).await;
         admitted.map_err(|_| self.full())
+    }
+
+    /// The same if there is room now, and nobody waits for it.
+    pub(super) fn admit_now(&self, bytes: u64) -> Option<Promise> {
+        let _turn = self.turn.try_lock().ok()?;
+        self.try_admit(self.counted(bytes))
+    }
+
+    fn counted(&self, bytes: u64) -> u64 {
+        bytes.max(self.entry_bytes_min)
     }
 
     /// The one who asks has the turn: nobody else adds to what is promised.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Deadline, UnixMillis};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
@@ -20,13 +21,42 @@ use super::shared::{Found, InFile, Shared};
 use super::value_file::Shape;
 use super::value_lookup::OpenValue;
 use super::writer::{Command, Uploaded};
-use super::{DiskStore, ended, too_late};
+use super::{DiskStore, ended, queued, queued_bytes, too_late};
 use crate::error::{Cause, Error, Result};
 use crate::store::Entry;
 use crate::store::write_back::{Dirty, DirtyStats, Unsent, UnsentWrite, WriteBackStore, WriteId};
 
 #[async_trait]
 impl WriteBackStore for DiskStore {
+    fn begin_dirty(
+        &self,
+        key: &EntryKey,
+        entry: Option<Entry>,
+    ) -> Option<oneshot::Receiver<Result<()>>> {
+        if !self.config.keeps_dirty() {
+            return None;
+        }
+        let hash = (self.key_hash)(key);
+        let write = match entry {
+            None => Write::delete(key, hash),
+            Some(entry) => {
+                let value_bytes = entry.value.len() as u64;
+                let is_short = self.takes_in_record(key, &entry.version, value_bytes);
+                is_short.then(|| Write::put(key, hash, entry))?
+            }
+        };
+        let courier = self.couriers.here(&self.queue)?;
+        let promise = self.dirty_room.admit_now(write.record_bytes())?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(queued_bytes(&write));
+        let (write, written) = queued(
+            write.dirty(promise),
+            room.ok()?,
+            Some(courier.answering.clone()),
+        );
+        courier.bring(write);
+        Some(written)
+    }
+
     async fn put_dirty(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
         self.check_keeps_dirty()?;
         let value_bytes = entry.value.len() as u64;

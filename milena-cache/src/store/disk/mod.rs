@@ -8,7 +8,8 @@
 //!   get ─▶ shared: index ──────────────────▶ segments ─▶ one read
 //! ```
 //!
-//! The writer has a thread; a short record is written by whoever puts it, if the log is idle (`caller.rs`).
+//! The writer has a thread; a short record is written by whoever puts it, if the log is idle (`caller.rs`). What is
+//! put on a thread that serves is brought to the writer, and its answer back, by that thread's courier (`courier.rs`).
 //!
 //! A large value is written to a file of its own by whoever puts it (`large.rs`), and only a reference to
 //! it goes through the queue.
@@ -23,6 +24,7 @@ mod caller;
 mod carry;
 mod closer;
 mod config;
+mod courier;
 mod directory;
 mod dirty;
 mod dirty_recovery;
@@ -81,7 +83,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -92,7 +94,8 @@ pub use observer::Observer;
 
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::{Cause, Error, Result};
-use answers::{Answering, Handed};
+use answers::{Answering, Handed, Waiting};
+use courier::Couriers;
 use directory::Directory;
 use dirty_room::DirtyRoom;
 use files::Files;
@@ -145,6 +148,7 @@ pub struct DiskStore {
     /// What bounds the queue.
     room: Arc<Semaphore>,
     dirty_room: DirtyRoom,
+    couriers: Couriers,
     /// What bounds the large values on their way.
     value_room: ValueRoom,
     config: Arc<DiskConfig>,
@@ -217,6 +221,7 @@ impl DiskStore {
             key_hash: parts.key_hash,
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
             dirty_room: DirtyRoom::new(&parts.config, Arc::clone(&parts.shared.dirty)),
+            couriers: Couriers::default(),
             value_room: ValueRoom::new(parts.config.value_file_bytes_max()),
             shared: parts.shared,
             config: parts.config,
@@ -238,15 +243,11 @@ impl DiskStore {
     /// Queues `write` and waits until it is done. One that is dirty is waited for to its end once it has queued: who
     /// gave it up might write past it.
     async fn write(&self, write: Write, deadline: Deadline) -> Result<()> {
-        let bytes = u32::try_from(write.bytes())
-            .unwrap_or(u32::MAX)
-            .min(QUEUE_BYTES_MAX);
         let is_dirty = write.dirty.is_some();
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes);
+        let room = Arc::clone(&self.room).acquire_many_owned(queued_bytes(&write));
         let room = timeout_at(deadline.instant(), room).await;
         let room = room.map_err(|_| too_late("write"))?.map_err(|_| ended())?;
-        let (done, written) = oneshot::channel();
-        let queued = Command::Write(Box::new(Queued { write, done, room }));
+        let (queued, written) = queued(write, room, None);
         if self.config.sync == DiskSync::Os && caller::may_write() {
             self.queue.push(queued);
             caller::work(&self.writer, &self.queue, || written.is_empty()).await;
@@ -266,6 +267,28 @@ impl DiskStore {
     fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
         ask(&self.queue, command)
     }
+}
+
+/// What the write takes of [`QUEUE_BYTES_MAX`].
+fn queued_bytes(write: &Write) -> u32 {
+    let bytes = u32::try_from(write.bytes()).unwrap_or(u32::MAX);
+    bytes.min(QUEUE_BYTES_MAX)
+}
+
+/// The command to do `write`, and what became of it.
+fn queued(
+    write: Write,
+    room: OwnedSemaphorePermit,
+    courier: Option<Answering>,
+) -> (Command, oneshot::Receiver<Result<()>>) {
+    let (done, written) = oneshot::channel();
+    let waiting = Waiting { done, courier };
+    let queued = Queued {
+        write,
+        waiting,
+        room,
+    };
+    (Command::Write(Box::new(queued)), written)
 }
 
 /// Has upkeep done again and again.

@@ -5,6 +5,7 @@
 //! writer, so that nothing stays in it unseen.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -35,15 +36,22 @@ struct Waiting {
 impl Queue {
     /// Adds a command. Once the writer has ended it is dropped, by which whoever waits for its answer learns of that.
     pub(super) fn push(&self, command: Command) {
+        self.push_all(iter::once(command));
+    }
+
+    /// The same for several, in their order.
+    pub(super) fn push_all(&self, commands: impl Iterator<Item = Command>) {
         let mut waiting = self.lock();
         if !waiting.has_ended {
-            waiting.commands.push_back(command);
-            self.came.fetch_add(1, Ordering::Relaxed);
+            let before = waiting.commands.len();
+            waiting.commands.extend(commands);
+            let came = waiting.commands.len() - before;
+            self.came.fetch_add(came as u64, Ordering::Relaxed);
             return;
         }
         // Not with the lock: what is dropped may push.
         drop(waiting);
-        drop(command);
+        commands.for_each(drop);
     }
 
     /// Adds a command, and sees to it that the writer's thread does it.

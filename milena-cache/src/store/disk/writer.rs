@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use milena_cluster::key::EntryKey;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::answers::Answering;
+use super::answers::{Answering, Waiting};
 use super::files::is_lack_of_descriptors;
 use super::log::{Log, Site};
 use super::open;
@@ -46,7 +46,7 @@ pub(super) enum Command {
 /// A write in the queue.
 pub(super) struct Queued {
     pub(super) write: Write,
-    pub(super) done: oneshot::Sender<Result<()>>,
+    pub(super) waiting: Waiting,
     /// Its share of the queue's limit; given back when the write has been answered.
     pub(super) room: OwnedSemaphorePermit,
 }

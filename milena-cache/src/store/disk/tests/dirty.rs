@@ -22,7 +22,7 @@ fn long(letter: &str) -> String {
 
 impl DiskStore {
     async fn try_store_dirty(&self, name: &str, value: &str) -> Result<()> {
-        self.put_dirty(&key(name), entry(value), self.soon()).await
+        self.write_dirty(&key(name), Some(entry(value))).await
     }
 
     async fn store_dirty(&self, name: &str, value: &str) {
@@ -30,7 +30,7 @@ impl DiskStore {
     }
 
     async fn remove_dirty(&self, name: &str) {
-        let removed = self.delete_dirty(&key(name), self.soon()).await;
+        let removed = self.write_dirty(&key(name), None).await;
         removed.expect("delete");
     }
 
@@ -65,10 +65,7 @@ async fn a_dirty_put_outlives_its_copys_time_and_a_clean_one_does_not() {
     let store = fixture.open().await;
     for (name, value) in [("small", "v"), ("large", &long("v"))] {
         let entry = fixture.dying_in(10, value);
-        store
-            .put_dirty(&key(name), entry, store.soon())
-            .await
-            .unwrap();
+        store.write_dirty(&key(name), Some(entry)).await.unwrap();
     }
     fixture.pass_seconds(20);
     store.maintain().await;
@@ -89,10 +86,8 @@ async fn an_entrys_own_life_ends_also_while_it_is_dirty() {
     let store = fixture.open().await;
     let mut mortal = entry("v");
     mortal.expires_at = Some(fixture.clock.now().after(Duration::from_secs(10)));
-    store
-        .put_dirty(&key("k"), mortal.clone(), store.soon())
-        .await
-        .unwrap();
+    let written = store.write_dirty(&key("k"), Some(mortal.clone())).await;
+    written.unwrap();
     fixture.pass_seconds(10);
     assert_eq!(store.value("k").await, None);
     let expires_at = mortal.expires_at;

@@ -18,6 +18,7 @@ use super::super::writer::Command;
 use super::super::{DiskConfig, DiskStore, DiskSync, Observer, Parts};
 use super::memory_files::MemoryFiles;
 use crate::error::Result;
+use crate::store::write_back::WriteBackStore as _;
 use crate::store::{Entry, Store};
 
 /// What stays while a store is opened and stopped again and again.
@@ -167,6 +168,16 @@ impl DiskStore {
 
     pub(super) async fn remove(&self, name: &str) {
         self.try_remove(name).await.expect("delete");
+    }
+
+    /// Puts `entry`, or deletes if there is none, dirty: as the operations do, which begin it if that can be done.
+    pub(super) async fn write_dirty(&self, key: &EntryKey, entry: Option<Entry>) -> Result<()> {
+        let deadline = self.clock.deadline_in(Duration::from_secs(30));
+        match (self.begin_dirty(key, entry.clone()), entry) {
+            (Some(written), _) => written.await.expect("the courier is here"),
+            (None, Some(entry)) => self.put_dirty(key, entry, deadline).await,
+            (None, None) => self.delete_dirty(key, deadline).await,
+        }
     }
 
     /// The value that a get finds, as text.

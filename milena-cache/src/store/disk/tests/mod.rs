@@ -4,6 +4,7 @@
 mod caller;
 mod caps;
 mod carry;
+mod courier;
 mod damage;
 mod descriptors;
 mod dirty;
