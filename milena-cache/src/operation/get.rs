@@ -92,15 +92,15 @@ impl Shared {
         if self.copies.len() < 2 {
             return None;
         }
-        let handle = self.keys.handle(key);
-        let seen = handle.stamp();
+        let seen = self.keys.shard_stamp(key);
         let mut tiers = self.copies.iter().enumerate().skip(1);
         let (depth, (copy, took)) =
             tiers.find_map(|(depth, tier)| Some((depth, self.ask_now(tier, key)?)))?;
         let copy = self.with_limit(copy);
-        let promoted = self.promote(&handle, seen, &copy, &self.copies[..depth]);
-        // Memory never waits. Whatever does goes without, and is asked again.
-        let _ = promoted.now_or_never();
+        if let Some(_filling) = self.keys.fill_now(key, seen) {
+            // Memory never waits. Whatever does goes without, and is asked again.
+            let _ = self.fill(key, &copy, &self.copies[..depth]).now_or_never();
+        }
         Some((copy, took))
     }
 
@@ -184,12 +184,16 @@ impl Shared {
 
     /// Copies what was found into the tiers before it, unless the key was written since `seen`.
     async fn promote(&self, handle: &KeyHandle, seen: Stamp, copy: &Entry, into: &[Tier]) {
-        let Some(_filling) = handle.fill(seen) else {
-            return;
-        };
-        self.misses.forget(handle.key());
+        if let Some(_filling) = handle.fill(seen) {
+            self.fill(handle.key(), copy, into).await;
+        }
+    }
+
+    /// Copies it there. The caller holds the right to fill the key.
+    async fn fill(&self, key: &EntryKey, copy: &Entry, into: &[Tier]) {
+        self.misses.forget(key);
         for tier in into.iter().rev() {
-            if self.copy_to(tier, handle.key(), copy).await.is_ok() {
+            if self.copy_to(tier, key, copy).await.is_ok() {
                 tier.metrics.promotions.inc();
             }
         }

@@ -6,6 +6,9 @@
 //!
 //! A key's state lives as long as somebody holds a handle to it. Stamps are never used twice, so a state
 //! that was dropped and made anew is never taken for the old one.
+//!
+//! What takes microseconds does without such a state: it notes the last write to any key of the same shard, and keeps
+//! the shard to itself while it installs ([`KeyLocks::fill_now`]).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Maps of keys in use, so that unrelated keys seldom meet at one lock. A power of two.
 const SHARDS: usize = 64;
@@ -22,11 +25,16 @@ const SHARDS: usize = 64;
 /// The locks and stamps of all keys in use.
 #[derive(Debug)]
 pub(super) struct KeyLocks {
-    shards: Vec<Mutex<Shard>>,
+    shards: Vec<Shard>,
     next_stamp: AtomicU64,
 }
 
-type Shard = HashMap<EntryKey, InUse>;
+#[derive(Debug)]
+struct Shard {
+    in_use: Mutex<HashMap<EntryKey, InUse>>,
+    /// The last stamp that a write to one of its keys has left.
+    written: AtomicU64,
+}
 
 /// A key's state and how many handles to it there are.
 #[derive(Debug)]
@@ -66,21 +74,31 @@ pub(super) struct FillGuard<'a> {
     _locked: tokio::sync::MutexGuard<'a, ()>,
 }
 
+/// The same, which keeps everybody who begins to use a key of the shard waiting.
+#[derive(Debug)]
+pub(super) struct FillNowGuard<'a> {
+    /// If the key is in use.
+    _locked: Option<tokio::sync::OwnedMutexGuard<()>>,
+    _shard: MutexGuard<'a, HashMap<EntryKey, InUse>>,
+}
+
 impl KeyLocks {
     /// No key in use.
     #[must_use]
     pub(super) fn new() -> Arc<Self> {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Arc::new(Self {
-            shards,
-            next_stamp: AtomicU64::new(0),
-        })
+        let next_stamp = AtomicU64::new(0);
+        let shard = |_| Shard {
+            in_use: Mutex::default(),
+            written: AtomicU64::new(next_stamp.fetch_add(1, Ordering::Relaxed)),
+        };
+        let shards = (0..SHARDS).map(shard).collect();
+        Arc::new(Self { shards, next_stamp })
     }
 
     /// A handle to the state of `key`.
     #[must_use]
     pub(super) fn handle(self: &Arc<Self>, key: &EntryKey) -> KeyHandle {
-        let mut shard = self.shard(key).lock();
+        let mut shard = self.shard(key).in_use.lock();
         let in_use = shard.entry(key.clone()).or_insert_with(|| {
             let stamp = AtomicU64::new(self.fresh_stamp());
             InUse {
@@ -116,18 +134,42 @@ impl KeyLocks {
         })
     }
 
+    /// Which write to a key of the same shard was the last one.
+    #[must_use]
+    pub(super) fn shard_stamp(&self, key: &EntryKey) -> Stamp {
+        Stamp(self.shard(key).written.load(Ordering::Acquire))
+    }
+
+    /// The right to install at once what was found of `key` since `seen`, a stamp of its shard; `None` if a key of the
+    /// shard has been written, or this one is being written.
+    #[must_use]
+    pub(super) fn fill_now(&self, key: &EntryKey, seen: Stamp) -> Option<FillNowGuard<'_>> {
+        let shard = self.shard(key);
+        let in_use = shard.in_use.lock();
+        let locked = match in_use.get(key) {
+            Some(it) => Some(Arc::clone(&it.state.lock).try_lock_owned().ok()?),
+            None => None,
+        };
+        // A write leaves its stamp before it lets go of its key: of one that is over it is there.
+        (shard.written.load(Ordering::Acquire) == seen.0).then_some(FillNowGuard {
+            _locked: locked,
+            _shard: in_use,
+        })
+    }
+
     fn fresh_stamp(&self) -> u64 {
         self.next_stamp.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn shard(&self, key: &EntryKey) -> &Mutex<Shard> {
+    fn shard(&self, key: &EntryKey) -> &Shard {
         let index = key.hash64().to_le_bytes()[7];
         &self.shards[usize::from(index) % SHARDS]
     }
 
     #[cfg(test)]
     fn in_use(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        let in_use = self.shards.iter().map(|shard| shard.in_use.lock().len());
+        in_use.sum()
     }
 }
 
@@ -154,14 +196,16 @@ impl KeyHandle {
 
 impl Drop for WriteGuard {
     fn drop(&mut self) {
-        let KeyHandle { locks, state, .. } = &self.handle;
-        state.stamp.store(locks.fresh_stamp(), Ordering::Release);
+        let KeyHandle { locks, key, state } = &self.handle;
+        let stamp = locks.fresh_stamp();
+        locks.shard(key).written.store(stamp, Ordering::Release);
+        state.stamp.store(stamp, Ordering::Release);
     }
 }
 
 impl Drop for KeyHandle {
     fn drop(&mut self) {
-        let mut shard = self.locks.shard(&self.key).lock();
+        let mut shard = self.locks.shard(&self.key).in_use.lock();
         if let Entry::Occupied(mut in_use) = shard.entry(self.key.clone()) {
             in_use.get_mut().handles -= 1;
             if in_use.get().handles == 0 {
@@ -204,6 +248,45 @@ mod tests {
             reader.fill(reader.stamp()).is_some(),
             "a later look sees the write"
         );
+    }
+
+    #[tokio::test]
+    async fn a_fill_without_a_handle_is_refused_while_a_write_is_on_and_after_it() {
+        let locks = KeyLocks::new();
+        let seen = locks.shard_stamp(&key());
+        assert!(
+            locks.fill_now(&key(), seen).is_some(),
+            "nothing was written"
+        );
+        let writer = locks
+            .write(&key(), soon())
+            .await
+            .expect("nobody else writes");
+        assert!(locks.fill_now(&key(), seen).is_none(), "a write is on");
+        let another = locks.handle(&key());
+        drop(writer);
+        assert!(locks.fill_now(&key(), seen).is_none(), "a write has been");
+        drop(another);
+        assert!(locks.fill_now(&key(), seen).is_none(), "nor out of use");
+        let later = locks.shard_stamp(&key());
+        assert!(locks.fill_now(&key(), later).is_some());
+    }
+
+    #[tokio::test]
+    async fn while_it_is_filled_without_a_handle_a_key_is_not_written() {
+        let locks = KeyLocks::new();
+        let (waiting, begun) = (locks.handle(&key()), locks.shard_stamp(&key()));
+        let filling = locks.fill_now(&key(), begun).expect("nobody writes");
+        assert!(
+            waiting.state.lock.try_lock().is_err(),
+            "who has a handle waits"
+        );
+        assert!(
+            locks.shard(&key()).in_use.try_lock().is_none(),
+            "and others"
+        );
+        drop(filling);
+        assert!(locks.write(&key(), soon()).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
