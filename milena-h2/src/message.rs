@@ -41,12 +41,21 @@ impl WireMessage {
     /// # Errors
     /// When it is none, or has more than `bytes_max` bytes.
     pub fn whole(body: &Bytes, bytes_max: usize) -> Result<Option<Self>, Malformed> {
-        let length = length_of(body, bytes_max)?;
-        let is_whole = length.is_some_and(|length| body.len() == PREFIX_BYTES + length);
-        Ok(is_whole.then(|| Self {
+        let encoded = Self::encoded_in(body, bytes_max)?;
+        Ok(encoded.map(|_| Self {
             first: body.clone(),
             rest: Vec::new(),
         }))
+    }
+
+    /// The same message where it lies, without its prefix.
+    ///
+    /// # Errors
+    /// As [`WireMessage::whole`].
+    pub fn encoded_in(body: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, Malformed> {
+        let length = length_of(body, bytes_max)?;
+        let is_whole = length.is_some_and(|length| body.len() == PREFIX_BYTES + length);
+        Ok(is_whole.then(|| &body[PREFIX_BYTES..]))
     }
 
     /// The message without its prefix.
@@ -58,14 +67,6 @@ impl WireMessage {
         };
         encoded.move_on();
         encoded
-    }
-
-    /// The message without its prefix, if it came in one piece.
-    #[must_use]
-    pub fn in_one_piece(&self) -> Option<Bytes> {
-        self.rest
-            .is_empty()
-            .then(|| self.first.slice(PREFIX_BYTES..))
     }
 
     /// The pieces: the first, which begins with the prefix, and the rest.
@@ -290,12 +291,10 @@ mod tests {
     fn what_came_in_one_piece_is_not_copied() {
         let body = Bytes::from(framed(&[7; 10_000]));
         let message = WireMessage::whole(&body, 10_000).unwrap().unwrap();
-        let encoded = message.in_one_piece().unwrap();
-        assert_eq!(encoded.as_ptr(), body[PREFIX_BYTES..].as_ptr());
-        assert_eq!(
-            message.encoded().copy_to_bytes(9_000).as_ptr(),
-            encoded.as_ptr()
-        );
+        let encoded = body[PREFIX_BYTES..].as_ptr();
+        let in_body = WireMessage::encoded_in(&body, 10_000).unwrap().unwrap();
+        assert_eq!(in_body.as_ptr(), encoded);
+        assert_eq!(message.encoded().copy_to_bytes(9_000).as_ptr(), encoded);
         assert_eq!(message.into_pieces().0.as_ptr(), body.as_ptr());
     }
 

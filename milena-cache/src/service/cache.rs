@@ -73,11 +73,11 @@ impl CacheService {
 
     /// Answers a get that the fastest tier can answer at once, unless requests are limited; `None`: [`Self::find`]
     /// does.
-    pub(super) fn find_now(&self, request: &GetRequest) -> Option<Found> {
+    pub(super) fn find_now(&self, bucket: &str, key: &[u8]) -> Option<Found> {
         if self.rate_limit.is_set() {
             return None;
         }
-        let key = EntryKey::new(&request.bucket, &request.key).ok()?;
+        let key = EntryKey::new(bucket, key).ok()?;
         let entry = self.operation.get_now(&key)?;
         self.metrics.count_request(Op::Get, Outcome::Ok);
         Some(Found {

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::buf::Chain;
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
@@ -49,11 +48,14 @@ const RESETS_WAITING_MAX: usize = 20;
 /// Streams that a peer may have us reset by its errors; more end the connection.
 const ERROR_RESETS_MAX: usize = 1_024;
 
+/// How the messages of a request are compressed.
+static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
 /// How long a new connection has to begin with HTTP/2's preface.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is sent of a message: what stands before the value, and the value.
-type Data = Chain<Bytes, Bytes>;
+/// A longer value is sent from where it is, in frames of its own; to copy a shorter one takes less time than a frame.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 
 /// Unary methods that are answered without tonic.
 pub trait Unary: Send + Sync + 'static {
@@ -65,7 +67,7 @@ pub trait Unary: Send + Sync + 'static {
 
     /// Answers a call of `method` with this encoded message if that needs no waiting and little time, before
     /// anything else of the call is set up. `None`: [`Unary::call`] is asked.
-    fn call_now(&self, method: Self::Method, message: &Bytes) -> Option<Result<Answer, Status>> {
+    fn call_now(&self, method: Self::Method, message: &[u8]) -> Option<Result<Answer, Status>> {
         let _ = (method, message);
         None
     }
@@ -83,28 +85,36 @@ pub trait Unary: Send + Sync + 'static {
 /// The answer to a call.
 #[derive(Debug)]
 pub struct Answer {
-    data: Data,
+    first: Bytes,
     /// What follows it.
     rest: Vec<Bytes>,
     metadata: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
-    /// A message that `encode` begins and `value` ends; `value` is not copied.
+    /// A message that `encode` begins and `value` ends; a long value is not copied.
     ///
     /// # Panics
     /// When the message has 4 GiB or more, which gRPC cannot say.
     #[must_use]
     pub fn new(encode: impl FnOnce(&mut Vec<u8>), value: Bytes) -> Self {
-        let mut head = Vec::with_capacity(4 * PREFIX_BYTES);
-        head.resize(PREFIX_BYTES, 0);
-        encode(&mut head);
-        let bytes = head.len() - PREFIX_BYTES + value.len();
+        let is_copied = value.len() <= COPIED_BYTES_MAX;
+        let copied_bytes = if is_copied { value.len() } else { 0 };
+        let mut first = Vec::with_capacity(4 * PREFIX_BYTES + copied_bytes);
+        first.resize(PREFIX_BYTES, 0);
+        encode(&mut first);
+        let bytes = first.len() - PREFIX_BYTES + value.len();
         let bytes = u32::try_from(bytes).expect("values are limited to 1 GiB");
-        head[1..PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
+        first[1..PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
+        let mut rest = Vec::new();
+        if is_copied {
+            first.extend_from_slice(&value);
+        } else {
+            rest.push(value);
+        }
         Self {
-            data: Bytes::from(head).chain(value),
-            rest: Vec::new(),
+            first: first.into(),
+            rest,
             metadata: None,
         }
     }
@@ -114,7 +124,7 @@ impl Answer {
     pub fn passed_on(message: WireMessage) -> Self {
         let (first, rest) = message.into_pieces();
         Self {
-            data: first.chain(Bytes::new()),
+            first,
             rest,
             metadata: None,
         }
@@ -222,11 +232,11 @@ async fn serve_connection<U: Unary>(
 }
 
 struct Connection<U> {
-    h2: h2::server::Connection<Coalesced, Data>,
+    h2: h2::server::Connection<Coalesced, Bytes>,
     outgoing: Outgoing,
     shared: Arc<Shared<U>>,
     /// Calls that have not begun.
-    accepted: Vec<(Request<RecvStream>, SendResponse<Data>)>,
+    accepted: Vec<(Request<RecvStream>, SendResponse<Bytes>)>,
     /// Calls that wait for something.
     calls: FuturesUnordered<BoxFuture<'static, ()>>,
     wakes: Wakes,
@@ -294,7 +304,7 @@ impl<U: Unary> Connection<U> {
 fn begin<U: Unary>(
     shared: &Arc<Shared<U>>,
     request: Request<RecvStream>,
-    respond: SendResponse<Data>,
+    respond: SendResponse<Bytes>,
     cx: &mut Context<'_>,
 ) -> Option<BoxFuture<'static, ()>> {
     let mut call = match shared.direct_method(&request) {
@@ -326,7 +336,7 @@ impl<U: Unary> Shared<U> {
         let headers = request.headers();
         let is_plain = request.method() == Method::POST
             && headers
-                .get("grpc-encoding")
+                .get(&GRPC_ENCODING)
                 .is_none_or(|name| name == "identity")
             && headers.get(CONTENT_TYPE).is_some_and(|kind| {
                 matches!(

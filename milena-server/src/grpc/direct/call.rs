@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::CONTENT_TYPE;
@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use milena_h2::{Malformed, MessageReader, WireMessage};
 use tonic::{Code, Status};
 
-use super::{Answer, Data, Shared, Unary};
+use super::{Answer, Shared, Unary};
 use crate::grpc::{over_long_message, timeout_of};
 
 /// The header block of every answer.
@@ -36,7 +36,7 @@ pub(super) struct Incoming {
     request: Request<RecvStream>,
     /// What was read of its body.
     first: Bytes,
-    respond: SendResponse<Data>,
+    respond: SendResponse<Bytes>,
 }
 
 /// Answers one call of `method` if its message is there and nothing has to be waited for.
@@ -44,16 +44,17 @@ pub(super) fn answer_now<U: Unary>(
     shared: &Shared<U>,
     method: U::Method,
     mut request: Request<RecvStream>,
-    mut respond: SendResponse<Data>,
+    mut respond: SendResponse<Bytes>,
     cx: &mut Context<'_>,
 ) -> Option<Incoming> {
     let mut first = Bytes::new();
     if let Poll::Ready(Ok(Some(chunk))) = poll_chunk(request.body_mut(), cx) {
         first = chunk;
     }
-    let message = shared.whole_message(request.body(), &first).ok().flatten();
-    let message = message.and_then(|message| message.in_one_piece());
-    match message.and_then(|message| shared.unary.call_now(method, &message)) {
+    let is_all = request.body().is_end_stream();
+    let message = is_all.then(|| WireMessage::encoded_in(&first, shared.message_bytes_max));
+    let message = message.and_then(|message| message.ok().flatten());
+    match message.and_then(|message| shared.unary.call_now(method, message)) {
         Some(result) => {
             let _sent = finish(shared, &mut respond, result);
             None
@@ -90,7 +91,7 @@ pub(super) async fn answer<U: Unary>(
 
 fn finish<U>(
     shared: &Shared<U>,
-    respond: &mut SendResponse<Data>,
+    respond: &mut SendResponse<Bytes>,
     result: Result<Answer, Status>,
 ) -> Result<(), h2::Error> {
     match result {
@@ -106,7 +107,7 @@ fn finish<U>(
 /// Awaits `call` for as long as its caller does; `None` once the stream is reset.
 pub(super) async fn outcome<T>(
     mut call: Pin<&mut impl Future<Output = Result<T, Status>>>,
-    respond: &mut SendResponse<Data>,
+    respond: &mut SendResponse<Bytes>,
     timeout: Option<Duration>,
 ) -> Option<Result<T, Status>> {
     // Most answers are there at once: no timer for those.
@@ -187,21 +188,21 @@ impl<U> Shared<U> {
     }
 }
 
-fn send(respond: &mut SendResponse<Data>, answer: Answer) -> Result<(), h2::Error> {
+fn send(respond: &mut SendResponse<Bytes>, answer: Answer) -> Result<(), h2::Error> {
     let mut response = Response::new(());
     response.headers_mut().clone_from(&ANSWER_HEADERS);
     response.headers_mut().extend(answer.metadata);
     let mut stream = respond.send_response(response, false)?;
-    // What the caller's window has no room for yet waits in the stream; the value is not copied for that.
-    stream.send_data(answer.data, false)?;
+    // What the caller's window has no room for yet waits in the stream.
+    stream.send_data(answer.first, false)?;
     for piece in answer.rest {
-        stream.send_data(piece.chain(Bytes::new()), false)?;
+        stream.send_data(piece, false)?;
     }
     stream.send_trailers(ANSWER_TRAILERS.clone())
 }
 
 /// Answers with trailers only.
-pub(super) fn refuse(respond: &mut SendResponse<Data>, status: &Status) -> Result<(), h2::Error> {
+pub(super) fn refuse(respond: &mut SendResponse<Bytes>, status: &Status) -> Result<(), h2::Error> {
     let response = status.clone().into_http();
     respond.send_response(response, true).map(drop)
 }

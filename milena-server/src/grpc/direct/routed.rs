@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
@@ -13,15 +13,15 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt as _;
 
+use super::Shared;
 use super::call::{outcome, refuse};
-use super::{Data, Shared};
 use crate::grpc::{refuse_over_long_message, timeout_of};
 
 /// Has tonic answer one call.
 pub(super) async fn answer<U>(
     shared: &Shared<U>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Data>,
+    mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let timeout = timeout_of(request.headers());
     let request = request.map(|body| Body::new(RequestBody(body)));
@@ -44,7 +44,7 @@ pub(super) async fn answer<U>(
 }
 
 /// Sends a body at the pace that the caller's windows allow, until the caller resets the stream.
-async fn send_body(mut stream: SendStream<Data>, mut body: Body) -> Result<(), h2::Error> {
+async fn send_body(mut stream: SendStream<Bytes>, mut body: Body) -> Result<(), h2::Error> {
     loop {
         let next = tokio::select! {
             biased;
@@ -52,7 +52,7 @@ async fn send_body(mut stream: SendStream<Data>, mut body: Body) -> Result<(), h
             _reset = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
         };
         let frame = match next {
-            None => return stream.send_data(nothing(), true),
+            None => return stream.send_data(Bytes::new(), true),
             Some(Ok(frame)) => frame,
             Some(Err(status)) => return send_end(&mut stream, &status),
         };
@@ -66,7 +66,7 @@ async fn send_body(mut stream: SendStream<Data>, mut body: Body) -> Result<(), h
     }
 }
 
-fn send_end(stream: &mut SendStream<Data>, status: &Status) -> Result<(), h2::Error> {
+fn send_end(stream: &mut SendStream<Bytes>, status: &Status) -> Result<(), h2::Error> {
     let mut trailers = HeaderMap::new();
     match status.add_header(&mut trailers) {
         Ok(()) => stream.send_trailers(trailers),
@@ -77,7 +77,7 @@ fn send_end(stream: &mut SendStream<Data>, status: &Status) -> Result<(), h2::Er
     }
 }
 
-async fn send_data(stream: &mut SendStream<Data>, mut data: Bytes) -> Result<(), h2::Error> {
+async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let room = match poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -86,13 +86,9 @@ async fn send_data(stream: &mut SendStream<Data>, mut data: Bytes) -> Result<(),
             None => data.len(),
         };
         let piece = data.split_to(room.min(data.len()));
-        stream.send_data(piece.chain(Bytes::new()), false)?;
+        stream.send_data(piece, false)?;
     }
     Ok(())
-}
-
-fn nothing() -> Data {
-    Bytes::new().chain(Bytes::new())
 }
 
 /// A request's body as tonic reads it; what is read makes room for more.
