@@ -300,14 +300,15 @@ impl<U: Unary> Connection<U> {
     }
 }
 
-/// Gives the call if it has to wait for something. One that panics is reset, and no other with it.
+/// Answers the call, or gives what answers it, which is not polled yet: it may have to wait for something. One that
+/// panics is reset, and no other with it.
 fn begin<U: Unary>(
     shared: &Arc<Shared<U>>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     cx: &mut Context<'_>,
 ) -> Option<BoxFuture<'static, ()>> {
-    let mut call = match shared.direct_method(&request) {
+    Some(match shared.direct_method(&request) {
         Some(method) => {
             let at_once = || call::answer_now(shared, method, request, respond, cx);
             let incoming = catch_unwind(AssertUnwindSafe(at_once)).ok()??;
@@ -318,8 +319,7 @@ fn begin<U: Unary>(
             let shared = Arc::clone(shared);
             isolated(async move { routed::answer(&shared, request, respond).await })
         }
-    };
-    call.as_mut().poll(cx).is_pending().then_some(call)
+    })
 }
 
 /// A call of its own: that it panics, or that its caller has gone, concerns no other.

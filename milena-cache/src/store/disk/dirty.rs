@@ -5,11 +5,12 @@
 //! key is here exactly while its newest record is dirty; what is here is never dropped for space.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::format::SegmentId;
@@ -21,12 +22,14 @@ use crate::store::write_back::{Dirty, DirtyStats, WriteId};
 pub(super) struct DirtyRecords {
     state: Mutex<State>,
     /// How many there are: looked at where it mostly is none.
-    pub(super) count: watch::Sender<usize>,
+    count: AtomicUsize,
     clock: Clock,
     /// Something became dirty, or was given back.
     pub(super) can_take: Notify,
     /// Something became clean.
     pub(super) has_shrunk: Notify,
+    /// Nothing is dirty any more.
+    has_emptied: Notify,
 }
 
 #[derive(Default)]
@@ -76,16 +79,29 @@ impl DirtyRecords {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             state: Mutex::default(),
-            count: watch::Sender::new(0),
+            count: AtomicUsize::new(0),
             clock,
             can_take: Notify::new(),
             has_shrunk: Notify::new(),
+            has_emptied: Notify::new(),
         }
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        *self.count.borrow()
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until there are none.
+    pub(super) async fn emptied(&self) {
+        loop {
+            // From here on it is told, though it is not waited for yet.
+            let emptied = self.has_emptied.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// The record at `location` is the newest of its key, and dirty. What was dirty of the key before is not any
@@ -297,8 +313,9 @@ impl DirtyRecords {
             self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut state);
         let count = state.by_key.len();
-        self.count
-            .send_if_modified(|shown| std::mem::replace(shown, count) != count);
+        if self.count.swap(count, Ordering::AcqRel) > 0 && count == 0 {
+            self.has_emptied.notify_waiters();
+        }
         done
     }
 }

@@ -127,9 +127,7 @@ impl WriteBackStore for DiskStore {
     }
 
     async fn all_clean(&self) {
-        let mut count = self.shared.dirty.count.subscribe();
-        // The sender is in `self`: it cannot go while this waits.
-        let _ = count.wait_for(|count| *count == 0).await;
+        self.shared.dirty.emptied().await;
     }
 
     fn dirty_stats(&self) -> DirtyStats {
