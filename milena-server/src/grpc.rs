@@ -81,6 +81,9 @@ pub static WORKER_THREADS: Setting = Setting {
 /// The greatest `WORKER_THREADS`.
 const WORKER_THREADS_MAX: usize = 1_024;
 
+/// Shorter than the deadlines of most calls, and seldom enough to cost an idle thread nothing.
+const TICK: Duration = Duration::from_millis(100);
+
 /// A value of `WORKER_THREADS`: 1 to 1,024. `None` for anything else.
 #[must_use]
 pub fn parse_worker_threads(text: &str) -> Option<NonZeroUsize> {
@@ -259,6 +262,7 @@ fn start_worker<F: Future<Output = Result<(), String>>>(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    runtime.spawn(tick());
     let (ended, ending) = oneshot::channel();
     thread::Builder::new()
         .name(format!("grpc-{index}"))
@@ -269,6 +273,14 @@ fn start_worker<F: Future<Output = Result<(), String>>>(
             let _nobody_waits = ended.send(result);
         })?;
     Ok(ending)
+}
+
+/// A timer that is always about to fire. For each timer that would be the next to fire, tokio wakes the thread by a system
+/// call, also if it is the thread itself that sets it: without this one, those of all calls that wait for something.
+async fn tick() {
+    loop {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// A worker whose connections are served by tonic.
