@@ -134,8 +134,7 @@ struct KeyWrite {
 
 impl Operation {
     /// Operations over `copies`, fastest first, and `durable`. If one keeps what is dirty, it is the last of
-    /// `copies`. What waits for a tier, but for a dirty write,
-    /// runs on `runtime`.
+    /// `copies`. What waits for a tier runs on `runtime`, but for a dirty write that its caller waits for.
     #[must_use]
     pub fn new(
         copies: Vec<Tier>,
