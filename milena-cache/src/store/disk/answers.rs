@@ -39,7 +39,7 @@ impl Drop for Answers {
 /// The answers to a batch.
 #[derive(Default)]
 pub(super) struct BatchAnswers {
-    /// To those without a courier.
+    /// To whoever has no courier.
     own: Answers,
     of_couriers: Vec<(Answering, Answers)>,
 }
@@ -64,7 +64,7 @@ impl BatchAnswers {
         &mut known[index].1
     }
 
-    /// Has them given soon; those to who has no courier by `own`.
+    /// Has them given soon, those that no courier gives by `own`.
     pub(super) fn hand_over(self, own: &Answering) {
         own.hand_over(self.own);
         for (courier, answers) in self.of_couriers {
@@ -72,7 +72,7 @@ impl BatchAnswers {
         }
     }
 
-    /// Gives those to who has no courier from here, and has the others given soon.
+    /// Gives those that no courier gives from here, and has the others given soon.
     pub(super) fn give_own(self) {
         self.own.give();
         for (courier, answers) in self.of_couriers {
@@ -168,6 +168,27 @@ mod tests {
         handed[1].next().await.expect("there are some").give();
         let given = waiting.iter_mut().map(|answer| answer.try_recv().is_ok());
         assert_eq!(given.collect::<Vec<_>>(), [false, true, false, true]);
+    }
+
+    #[test]
+    fn whoever_writes_gives_the_answers_that_are_no_couriers() {
+        let (courier, mut handed) = Answering::new();
+        let (mut answers, own) = two(None);
+        let brought = [(); 2].map(|()| {
+            let (done, answer) = oneshot::channel();
+            let courier = Some(courier.clone());
+            answers.add(Waiting { done, courier }, Ok(()));
+            answer
+        });
+        answers.give_own();
+        for mut answer in own {
+            answer.try_recv().unwrap().unwrap();
+        }
+        let of_courier = handed.0.try_recv().expect("they are handed over");
+        of_courier.give();
+        for mut answer in brought {
+            answer.try_recv().unwrap().unwrap();
+        }
     }
 
     #[test]
