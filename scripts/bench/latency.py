@@ -29,10 +29,7 @@ def main():
     for size in hits.SIZES:
         for load in hits.LOADS:
             rate = RATE or peak(hits.SERVERS[-1], size, load) / 2
-            results = {name: [] for name in hits.SERVERS}
-            for _ in range(hits.ROUNDS):
-                for name in hits.SERVERS:
-                    results[name].append(measure(name, size, load, rate))
+            results = system.in_turn(hits.SERVERS, hits.ROUNDS, lambda name, _: measure(name, size, load, rate))
             table(f"{size} bytes, {load}, {rate / 1e3:.0f} k/s", results)
 
 

@@ -20,7 +20,7 @@ OTHERS = [
 ]
 
 
-def measure(method, size, settings):
+def measure(size, method, settings):
     """The server's processor time of one call, in µs."""
     arguments = [f"{name}={value}" for name, value in settings.items()]
     with contextlib.ExitStack() as stack:
@@ -38,21 +38,19 @@ def said(settings):
 def main():
     hits.preamble()
     print(f"{CONNECTIONS}x{DEPTH}; otherwise {said(NODE)}")
-    cases = [(method, {}) for method in ("Get", "Put")]
     # What is sent is bounded by the client's window and frame.
-    cases += [("Get" if "send-buffer" in other else "Put", other) for other in OTHERS]
-    costs = {}
-    for size in hits.SIZES:
-        for _ in range(hits.ROUNDS):
-            for method, other in cases:
-                cost = measure(method, size, NODE | other)
-                costs.setdefault((method, said(other), size), []).append(cost)
+    others = [("Get" if "send-buffer" in other else "Put", other) for other in OTHERS]
+    cases = {
+        f"{method}, {said(other) or 'as a node has it'}": (method, NODE | other)
+        for method, other in [("Get", {}), ("Put", {}), *others]
+    }
+    costs = [system.in_turn(cases, hits.ROUNDS, lambda case, _: measure(size, *cases[case])) for size in hits.SIZES]
     print("\n| µs a request | " + " | ".join(f"{size} B" for size in hits.SIZES) + " |")
     print("|---|" + "---:|" * len(hits.SIZES))
-    for method, other in cases:
-        found = (costs[method, said(other), size] for size in hits.SIZES)
+    for case in cases:
+        found = (of_size[case] for of_size in costs)
         cells = (f"{system.median(cost):.1f} ({min(cost):.1f} to {max(cost):.1f})" for cost in found)
-        print(f"| {method}, {said(other) or 'as a node has it'} | " + " | ".join(cells) + " |")
+        print(f"| {case} | " + " | ".join(cells) + " |")
 
 
 main()
