@@ -98,20 +98,19 @@ impl Answer {
     /// When the message has 4 GiB or more, which gRPC cannot say.
     #[must_use]
     pub fn new(encode: impl FnOnce(&mut Vec<u8>), value: Bytes) -> Self {
-        let is_copied = value.len() <= COPIED_BYTES_MAX;
-        let copied_bytes = if is_copied { value.len() } else { 0 };
-        let mut first = Vec::with_capacity(4 * PREFIX_BYTES + copied_bytes);
+        let value_bytes = value.len();
+        let (copied, rest) = if value_bytes <= COPIED_BYTES_MAX {
+            (value, Vec::new())
+        } else {
+            (Bytes::new(), vec![value])
+        };
+        let mut first = Vec::with_capacity(4 * PREFIX_BYTES + copied.len());
         first.resize(PREFIX_BYTES, 0);
         encode(&mut first);
-        let bytes = first.len() - PREFIX_BYTES + value.len();
+        let bytes = first.len() - PREFIX_BYTES + value_bytes;
         let bytes = u32::try_from(bytes).expect("values are limited to 1 GiB");
         first[1..PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
-        let mut rest = Vec::new();
-        if is_copied {
-            first.extend_from_slice(&value);
-        } else {
-            rest.push(value);
-        }
+        first.extend_from_slice(&copied);
         Self {
             first: first.into(),
             rest,
