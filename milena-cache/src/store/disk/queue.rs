@@ -117,6 +117,12 @@ impl Queue {
         waiting.is_called = false;
     }
 
+    /// Whether the writer's thread waits to be called.
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.lock().is_asleep
+    }
+
     /// Says that nobody will ask for anything any more.
     pub(super) fn leave(&self) {
         self.lock().is_left = true;

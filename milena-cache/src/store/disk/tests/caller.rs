@@ -6,12 +6,23 @@ use std::time::Duration;
 
 use futures::poll;
 
-use super::super::DiskSync;
+use super::super::{DiskStore, DiskSync};
 use super::fixture::{Fixture, entry};
 use crate::store::Store as _;
 
 /// What the tests wait for at most; none of them is to wait so long.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the writer's thread has nothing to do: it has the writer for a moment after its last answer.
+async fn asleep(store: &DiskStore) {
+    let asleep = async {
+        while !store.queue.is_asleep() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, asleep).await;
+    in_time.expect("it has nothing to do");
+}
 
 /// Whether a second write to the segment and one that supersedes it are made by this thread.
 async fn writes_itself(fixture: &Fixture) -> [bool; 2] {
@@ -19,6 +30,7 @@ async fn writes_itself(fixture: &Fixture) -> [bool; 2] {
     store.store("opens the segment", entry("")).await;
     let mut by_caller = [false; 2];
     for (by_caller, value) in by_caller.iter_mut().zip(["first", "second"]) {
+        asleep(&store).await;
         store.store("key", entry(value)).await;
         *by_caller = fixture.files.writer() == Some(thread::current().id());
         assert_eq!(store.value("key").await.as_deref(), Some(value));
