@@ -17,8 +17,7 @@ impl Operation {
     /// so that the next get finds out, unless nothing was sent to it at all.
     pub async fn delete(&self, key: EntryKey, deadline: Option<Deadline>) -> Result<()> {
         let deadline = self.0.durable_deadline(deadline);
-        self.write(Op::Delete, key, None, Ack::Default, deadline)
-            .await
+        self.write(key, None, Ack::Default, deadline).await
     }
 }
 

@@ -132,6 +132,16 @@ struct KeyWrite {
     writing: WriteGuard,
 }
 
+impl KeyWrite {
+    fn op(&self) -> Op {
+        op_of(self.entry.as_ref())
+    }
+}
+
+fn op_of(entry: Option<&Entry>) -> Op {
+    entry.map_or(Op::Delete, |_| Op::Put)
+}
+
 impl Operation {
     /// Operations over `copies`, fastest first, and `durable`. If one keeps what is dirty, it is the last of
     /// `copies`. What waits for a tier runs on `runtime`, but for a dirty write that its caller waits for.
@@ -176,13 +186,12 @@ impl Operation {
     /// the key is not made: it could otherwise come after one that its caller begins later.
     async fn write(
         &self,
-        op: Op,
         key: EntryKey,
         entry: Option<Entry>,
         ack: Ack,
         deadline: Deadline,
     ) -> Result<()> {
-        let begun = self.0.clock.monotonic();
+        let (op, begun) = (op_of(entry.as_ref()), self.0.clock.monotonic());
         let waiting = self.0.wait_turn()?;
         let written = match self.0.write_lock(&key, deadline).await {
             Ok(writing) => {

@@ -43,8 +43,7 @@ impl Operation {
             expires_at: lives.expires_at(options.life, clock.now(), clock),
             ..Entry::new(value)
         };
-        self.write(Op::Put, key, Some(entry), options.ack, deadline)
-            .await
+        self.write(key, Some(entry), options.ack, deadline).await
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 
 use super::{KeyWrite, Shared, Tier};
 use crate::error::{Cause, Error, Result};
-use crate::metrics::Op;
 use crate::store::Entry;
 use crate::store::write_back::{Dirty, WriteBackStore};
 
@@ -121,9 +120,10 @@ impl Shared {
 
     /// Ends what was begun. If it has failed, it is done as any other, in the background.
     pub(super) async fn end_dirty(self: Arc<Self>, write: KeyWrite, begun: Begun) -> Result<()> {
-        let (op, tier) = (op_of(&begun.copy), self.slowest());
-        let written = async { begun.written.await.unwrap_or_else(|_| Err(unknown())) };
-        if self.timed(op, tier, written).await.is_err() {
+        let ended = |_| Err(Error::StoreError(Cause::new("the disk tier has ended")));
+        let written = async { begun.written.await.unwrap_or_else(ended) };
+        let written = self.timed(write.op(), self.slowest(), written).await;
+        if written.is_err() {
             return self.in_background(write).await;
         }
         self.kept_dirty(&write.key, begun.copy.as_ref()).await;
@@ -142,7 +142,8 @@ impl Shared {
             return Ok(Written::NotYet);
         }
         let copy = self.copy_of_dirty(write);
-        match self.keep_dirty(dirty, write, copy.clone()).await {
+        let written = dirty.store.write_dirty(key, copy.clone(), write.deadline);
+        match self.timed(write.op(), self.slowest(), written).await {
             Ok(()) => {
                 self.kept_dirty(key, copy.as_ref()).await;
                 Ok(if waits_for_durable {
@@ -221,26 +222,6 @@ impl Shared {
         dirty.is_some_and(|dirty| dirty.store.dirty(key).is_some())
     }
 
-    async fn keep_dirty(
-        &self,
-        dirty: &DirtyTier,
-        write: &KeyWrite,
-        copy: Option<Entry>,
-    ) -> Result<()> {
-        let (op, tier) = (op_of(&copy), self.slowest());
-        let KeyWrite { key, deadline, .. } = write;
-        match copy {
-            Some(copy) => {
-                let put = dirty.store.put_dirty(key, copy, *deadline);
-                self.timed(op, tier, put).await
-            }
-            None => {
-                let delete = dirty.store.delete_dirty(key, *deadline);
-                self.timed(op, tier, delete).await
-            }
-        }
-    }
-
     /// Brings the tiers before the one that has it in line.
     async fn update_faster(&self, key: &EntryKey, copy: Option<&Entry>) {
         let Some(copy) = copy else {
@@ -275,9 +256,7 @@ impl Shared {
     /// Says once when the store begins to refuse what is dirty, for this reason, and when it takes it again.
     fn say_refusing(&self, dirty: &DirtyTier, refused: Option<&Error>) {
         let is_refusing = refused.is_some();
-        if dirty.is_refusing.load(Ordering::Relaxed) == is_refusing
-            || dirty.is_refusing.swap(is_refusing, Ordering::Relaxed) == is_refusing
-        {
+        if dirty.is_refusing.swap(is_refusing, Ordering::Relaxed) == is_refusing {
             return;
         }
         self.metrics
@@ -292,12 +271,4 @@ impl Shared {
             ),
         }
     }
-}
-
-fn op_of(copy: &Option<Entry>) -> Op {
-    copy.as_ref().map_or(Op::Delete, |_| Op::Put)
-}
-
-fn unknown() -> Error {
-    Error::StoreError(Cause::new("the disk tier has ended"))
 }

@@ -70,29 +70,28 @@ pub struct DirtyStats {
 /// nobody else is given it meanwhile, so that the durable tier sees the writes to a key in order.
 #[async_trait]
 pub trait WriteBackStore: Store {
-    /// Begins to make `entry` the value of `key`, or to remove it if there is none, dirty, if nothing has to be waited
-    /// for first; `None`: [`put_dirty`](WriteBackStore::put_dirty) or [`delete_dirty`](WriteBackStore::delete_dirty)
-    /// has to be asked. Gives how that ends, which the caller has to wait for before anything else is done with the
-    /// key: as there, or dropped if it cannot be told.
+    /// Begins what [`write_dirty`](WriteBackStore::write_dirty) does, if it is short and nothing has to be waited for
+    /// first; `None`: that has to be asked. Gives how it ends, which the caller has to wait for before anything else is
+    /// done with the key: as there, or dropped if it cannot be told.
     fn begin_dirty(
         &self,
         key: &EntryKey,
         entry: Option<Entry>,
     ) -> Option<oneshot::Receiver<Result<()>>>;
 
-    /// Makes `entry` the value of `key`, dirty. Waits until `deadline` for room among what is dirty.
+    /// Makes `entry` the value of `key`, dirty, or removes the key if there is none: until the durable tier has removed
+    /// it too, it is known to have no value. Waits until `deadline` for room among what is dirty.
     ///
     /// # Errors
     /// [`RateLimitExceeded`](crate::error::Error::RateLimitExceeded) if there is no room by then: nothing has
     /// changed. Any other: the store cannot keep it. If [`dirty`](WriteBackStore::dirty) knows the key then, it
     /// has kept what the key had before or cannot tell; else nothing of the key is dirty.
-    async fn put_dirty(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()>;
-
-    /// Removes `key`, dirty: until the durable tier has removed it too, the key is known to have no value.
-    ///
-    /// # Errors
-    /// As [`put_dirty`](WriteBackStore::put_dirty).
-    async fn delete_dirty(&self, key: &EntryKey, deadline: Deadline) -> Result<()>;
+    async fn write_dirty(
+        &self,
+        key: &EntryKey,
+        entry: Option<Entry>,
+        deadline: Deadline,
+    ) -> Result<()>;
 
     /// What of `key` is dirty. While it is, the durable tier does not tell the truth about it.
     fn dirty(&self, key: &EntryKey) -> Option<Dirty>;

@@ -64,20 +64,12 @@ impl BatchAnswers {
         &mut known[index].1
     }
 
-    /// Has them given soon, those that no courier gives by `own`.
-    pub(super) fn hand_over(self, own: &Answering) {
-        own.hand_over(self.own);
+    /// Has those of couriers given soon; gives back the others.
+    pub(super) fn hand_to_couriers(self) -> Answers {
         for (courier, answers) in self.of_couriers {
             courier.hand_over(answers);
         }
-    }
-
-    /// Gives those that no courier gives from here, and has the others given soon.
-    pub(super) fn give_own(self) {
-        self.own.give();
-        for (courier, answers) in self.of_couriers {
-            courier.hand_over(answers);
-        }
+        self.own
     }
 }
 
@@ -93,7 +85,7 @@ impl Answering {
     }
 
     /// Has them given soon.
-    fn hand_over(&self, answers: Answers) {
+    pub(super) fn hand_over(&self, answers: Answers) {
         if answers.0.len() > 1 {
             // If the task has gone, with its runtime, they are given here.
             let _ = self.0.send(answers);
@@ -128,15 +120,21 @@ impl Handed {
 mod tests {
     use super::*;
 
-    /// Two answers to who has this courier, and who waits for them.
+    /// Adds an answer to whoever has this courier; gives who waits for it.
+    fn add(
+        answers: &mut BatchAnswers,
+        courier: Option<&Answering>,
+    ) -> oneshot::Receiver<Result<()>> {
+        let (done, answer) = oneshot::channel();
+        let courier = courier.cloned();
+        answers.add(Waiting { done, courier }, Ok(()));
+        answer
+    }
+
+    /// Two such answers.
     fn two(courier: Option<&Answering>) -> (BatchAnswers, [oneshot::Receiver<Result<()>>; 2]) {
         let mut answers = BatchAnswers::default();
-        let waiting = [(); 2].map(|()| {
-            let (done, answer) = oneshot::channel();
-            let courier = courier.cloned();
-            answers.add(Waiting { done, courier }, Ok(()));
-            answer
-        });
+        let waiting = [(); 2].map(|()| add(&mut answers, courier));
         (answers, waiting)
     }
 
@@ -144,7 +142,7 @@ mod tests {
     async fn what_is_handed_over_is_given_by_the_task_even_after_the_writer_has_gone() {
         let (answering, handed) = Answering::new();
         let (answers, [mut first, second]) = two(None);
-        answers.hand_over(&answering);
+        answering.hand_over(answers.hand_to_couriers());
         drop(answering);
         assert!(first.try_recv().is_err(), "the task has not run yet");
         handed.give().await;
@@ -154,33 +152,21 @@ mod tests {
 
     #[tokio::test]
     async fn each_courier_gets_what_it_has_brought() {
-        let (own, _) = Answering::new();
         let (couriers, mut handed): (Vec<_>, Vec<_>) = (0..2).map(|_| Answering::new()).unzip();
         let mut answers = BatchAnswers::default();
-        let mut waiting = Vec::new();
-        for courier in [0, 1, 0, 1] {
-            let (done, answer) = oneshot::channel();
-            let courier = Some(couriers[courier].clone());
-            answers.add(Waiting { done, courier }, Ok(()));
-            waiting.push(answer);
-        }
-        answers.hand_over(&own);
+        let mut waiting = [0, 1, 0, 1].map(|number| add(&mut answers, Some(&couriers[number])));
+        answers.hand_to_couriers().give();
         handed[1].next().await.expect("there are some").give();
-        let given = waiting.iter_mut().map(|answer| answer.try_recv().is_ok());
-        assert_eq!(given.collect::<Vec<_>>(), [false, true, false, true]);
+        let given = waiting.each_mut().map(|answer| answer.try_recv().is_ok());
+        assert_eq!(given, [false, true, false, true]);
     }
 
     #[test]
     fn whoever_writes_gives_the_answers_that_are_no_couriers() {
         let (courier, mut handed) = Answering::new();
         let (mut answers, own) = two(None);
-        let brought = [(); 2].map(|()| {
-            let (done, answer) = oneshot::channel();
-            let courier = Some(courier.clone());
-            answers.add(Waiting { done, courier }, Ok(()));
-            answer
-        });
-        answers.give_own();
+        let brought = [(); 2].map(|()| add(&mut answers, Some(&courier)));
+        answers.hand_to_couriers().give();
         for mut answer in own {
             answer.try_recv().unwrap().unwrap();
         }
@@ -197,7 +183,7 @@ mod tests {
             let (answering, handed) = Answering::new();
             let (answers, waiting) = two(has_courier.then_some(&answering));
             let handed = (!task_goes_first).then_some(handed);
-            answers.hand_over(&answering);
+            answering.hand_over(answers.hand_to_couriers());
             drop(handed);
             for mut answer in waiting {
                 answer.try_recv().unwrap().unwrap();

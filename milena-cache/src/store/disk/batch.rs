@@ -74,7 +74,7 @@ impl Writer {
         if self.site.is_durable() {
             self.returning.expect(writes, started, &self.queue);
         }
-        answers.hand_over(&self.answering);
+        self.answering.hand_over(answers.hand_to_couriers());
     }
 
     /// Writes `batch`; gives the answers to its writes.

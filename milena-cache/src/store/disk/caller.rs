@@ -21,7 +21,7 @@ use super::shared::Shared;
 use super::writer::{Command, Lent, State, Writer};
 
 /// A longer write takes longer than to wake a thread.
-const WRITE_BYTES_MAX: usize = 64 << 10;
+pub(super) const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// What a caller writes at once, at most.
 const WRITES_MAX: usize = 64;
@@ -137,7 +137,7 @@ impl Writer {
         if batch.is_empty() {
             return taken.is_continue();
         }
-        self.write_batch(batch).give_own();
+        self.write_batch(batch).hand_to_couriers().give();
         !self.has_background_work()
     }
 }

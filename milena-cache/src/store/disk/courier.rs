@@ -7,7 +7,7 @@
 //! Only dirty writes go so, each of which is waited for to its end: what a courier has still to bring could be
 //! overtaken by a write of the same key that was pushed elsewhere.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::select;
@@ -48,15 +48,12 @@ impl Couriers {
         if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
             return None;
         }
-        let mut known = self.known();
-        let found = known.iter().find(|(id, _)| *id == runtime.id());
-        // An earlier runtime may have had the same id.
-        if let Some((_, courier)) = found
-            && !courier.writes.is_closed()
-        {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // A runtime that has ended may have had the same id.
+        known.retain(|(_, courier)| !courier.writes.is_closed());
+        if let Some((_, courier)) = known.iter().find(|(id, _)| *id == runtime.id()) {
             return Some(courier.clone());
         }
-        known.retain(|(_, courier)| !courier.writes.is_closed());
         let (writes, to_bring) = mpsc::unbounded_channel();
         let (answering, handed) = Answering::new();
         let carrying = carry(Arc::clone(queue), to_bring, handed);
@@ -64,10 +61,6 @@ impl Couriers {
         let courier = Courier { writes, answering };
         known.push((runtime.id(), courier.clone()));
         Some(courier)
-    }
-
-    fn known(&self) -> MutexGuard<'_, Vec<(Id, Courier)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

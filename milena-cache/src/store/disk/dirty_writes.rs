@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use super::caller::WRITE_BYTES_MAX;
+use super::dirty_room::Promise;
 use super::index::{Candidate, Location};
 use super::plan::Write;
 use super::record::{Head, Kind, Name};
@@ -33,50 +35,43 @@ impl WriteBackStore for DiskStore {
         key: &EntryKey,
         entry: Option<Entry>,
     ) -> Option<oneshot::Receiver<Result<()>>> {
-        if !self.config.keeps_dirty() {
+        let bytes = record_bytes(key, entry.as_ref());
+        // What is done to a longer one here keeps the other tasks waiting.
+        let is_short = bytes <= WRITE_BYTES_MAX as u64 && self.is_in_record(key, entry.as_ref());
+        if !is_short || !self.config.keeps_dirty() {
             return None;
         }
-        let hash = (self.key_hash)(key);
-        let write = match entry {
-            None => Write::delete(key, hash),
-            Some(entry) => {
-                let value_bytes = entry.value.len() as u64;
-                let is_short = self.takes_in_record(key, &entry.version, value_bytes);
-                is_short.then(|| Write::put(key, hash, entry))?
-            }
-        };
         let courier = self.couriers.here(&self.queue)?;
-        let promise = self.dirty_room.admit_now(write.record_bytes())?;
+        let promise = self.dirty_room.admit_now(bytes)?;
+        let write = self.dirty_write(key, entry, promise);
         let room = Arc::clone(&self.room).try_acquire_many_owned(queued_bytes(&write));
-        let (write, written) = queued(
-            write.dirty(promise),
-            room.ok()?,
-            Some(courier.answering.clone()),
-        );
+        let (write, written) = queued(write, room.ok()?, Some(courier.answering.clone()));
         courier.bring(write);
         Some(written)
     }
 
-    async fn put_dirty(&self, key: &EntryKey, entry: Entry, deadline: Deadline) -> Result<()> {
-        self.check_keeps_dirty()?;
-        let value_bytes = entry.value.len() as u64;
-        let record_bytes = Head::put_record_bytes(key, &entry.version, value_bytes);
-        if self.takes_in_record(key, &entry.version, value_bytes) {
-            let promise = self.dirty_room.admit(record_bytes, deadline).await?;
-            let write = Write::put(key, (self.key_hash)(key), entry).dirty(promise);
-            return self.write(write, deadline).await;
+    async fn write_dirty(
+        &self,
+        key: &EntryKey,
+        entry: Option<Entry>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        if !self.config.keeps_dirty() {
+            return Err(declined());
         }
-        let shape = Shape::new(value_bytes, self.config.segment_bytes).ok_or_else(declined)?;
-        let bytes = record_bytes - value_bytes + shape.file_bytes();
+        let bytes = record_bytes(key, entry.as_ref());
+        let entry = match entry {
+            Some(entry) if !self.is_in_record(key, Some(&entry)) => {
+                let value_bytes = entry.value.len() as u64;
+                let shape = Shape::new(value_bytes, self.config.segment_bytes);
+                let bytes = bytes - value_bytes + shape.ok_or_else(declined)?.file_bytes();
+                let promise = self.dirty_room.admit(bytes, deadline).await?;
+                return self.put_large(key, entry, Some(promise), deadline).await;
+            }
+            in_record => in_record,
+        };
         let promise = self.dirty_room.admit(bytes, deadline).await?;
-        self.put_large(key, entry, Some(promise), deadline).await
-    }
-
-    async fn delete_dirty(&self, key: &EntryKey, deadline: Deadline) -> Result<()> {
-        self.check_keeps_dirty()?;
-        let bytes = Head::of_tombstone(key).record_bytes();
-        let promise = self.dirty_room.admit(bytes, deadline).await?;
-        let write = Write::delete(key, (self.key_hash)(key)).dirty(promise);
+        let write = self.dirty_write(key, entry, promise);
         self.write(write, deadline).await
     }
 
@@ -136,12 +131,26 @@ impl WriteBackStore for DiskStore {
 }
 
 impl DiskStore {
-    fn check_keeps_dirty(&self) -> Result<()> {
-        if self.config.keeps_dirty() {
-            Ok(())
-        } else {
-            Err(declined())
-        }
+    /// Whether all of what is written goes into its record.
+    fn is_in_record(&self, key: &EntryKey, entry: Option<&Entry>) -> bool {
+        entry.is_none_or(|it| self.takes_in_record(key, &it.version, it.value.len() as u64))
+    }
+
+    fn dirty_write(&self, key: &EntryKey, entry: Option<Entry>, promise: Promise) -> Write {
+        let hash = (self.key_hash)(key);
+        let write = match entry {
+            Some(entry) => Write::put(key, hash, entry),
+            None => Write::delete(key, hash),
+        };
+        write.dirty(promise)
+    }
+}
+
+/// The length of the record of a write that goes into one.
+fn record_bytes(key: &EntryKey, entry: Option<&Entry>) -> u64 {
+    match entry {
+        Some(entry) => Head::put_record_bytes(key, &entry.version, entry.value.len() as u64),
+        None => Head::of_tombstone(key).record_bytes(),
     }
 }
 

@@ -6,14 +6,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::super::DiskStore;
+use super::super::caller::WRITE_BYTES_MAX;
+use super::dirty::fixture;
 use super::fixture::{Fixture, entry, key};
 use crate::error::Result;
 use crate::store::Entry;
 use crate::store::write_back::WriteBackStore as _;
-
-fn fixture() -> Fixture {
-    Fixture::new().with_max_bytes(64 << 10).with_value_files()
-}
 
 /// A runtime of one thread.
 fn runtime() -> Runtime {
@@ -59,6 +57,19 @@ async fn what_has_to_wait_is_not_begun() {
     for written in begun {
         written.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_takes_long_is_not_begun() {
+    let mut fixture = Fixture::new().with_max_bytes(16 << 20);
+    fixture.config.segment_bytes = 1 << 20;
+    fixture.config.dirty_bytes_max = 1 << 20;
+    let store = fixture.with_value_files().open().await;
+    let of_bytes = |bytes| Some(entry(&"v".repeat(bytes)));
+    let too_long = store.begin_dirty(&key("k"), of_bytes(WRITE_BYTES_MAX));
+    assert!(too_long.is_none());
+    let shorter = store.begin_dirty(&key("k"), of_bytes(WRITE_BYTES_MAX - 200));
+    shorter.expect("it is short").await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::write_back::{Dirty, Unsent, UnsentWrite, WriteBackStore};
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     Fixture::new().with_max_bytes(64 << 10).with_value_files()
 }
 
@@ -22,7 +22,7 @@ fn long(letter: &str) -> String {
 
 impl DiskStore {
     async fn try_store_dirty(&self, name: &str, value: &str) -> Result<()> {
-        self.write_dirty(&key(name), Some(entry(value))).await
+        self.make_dirty(&key(name), Some(entry(value))).await
     }
 
     async fn store_dirty(&self, name: &str, value: &str) {
@@ -30,7 +30,7 @@ impl DiskStore {
     }
 
     async fn remove_dirty(&self, name: &str) {
-        let removed = self.write_dirty(&key(name), None).await;
+        let removed = self.make_dirty(&key(name), None).await;
         removed.expect("delete");
     }
 
@@ -65,7 +65,7 @@ async fn a_dirty_put_outlives_its_copys_time_and_a_clean_one_does_not() {
     let store = fixture.open().await;
     for (name, value) in [("small", "v"), ("large", &long("v"))] {
         let entry = fixture.dying_in(10, value);
-        store.write_dirty(&key(name), Some(entry)).await.unwrap();
+        store.make_dirty(&key(name), Some(entry)).await.unwrap();
     }
     fixture.pass_seconds(20);
     store.maintain().await;
@@ -86,7 +86,7 @@ async fn an_entrys_own_life_ends_also_while_it_is_dirty() {
     let store = fixture.open().await;
     let mut mortal = entry("v");
     mortal.expires_at = Some(fixture.clock.now().after(Duration::from_secs(10)));
-    let written = store.write_dirty(&key("k"), Some(mortal.clone())).await;
+    let written = store.make_dirty(&key("k"), Some(mortal.clone())).await;
     written.unwrap();
     fixture.pass_seconds(10);
     assert_eq!(store.value("k").await, None);
@@ -173,7 +173,7 @@ async fn at_the_limit_a_write_waits_for_room_and_no_longer_than_it_may() {
     store.store_dirty("b", &"b".repeat(900)).await;
     let hasty = store.clock.deadline_in(Duration::from_millis(1));
     let refused = store
-        .put_dirty(&key("b"), entry(&"c".repeat(900)), hasty)
+        .write_dirty(&key("b"), Some(entry(&"c".repeat(900))), hasty)
         .await;
     let refused = refused.unwrap_err();
     assert!(matches!(refused, Error::RateLimitExceeded { .. }));
@@ -342,7 +342,8 @@ async fn a_restart_with_a_lower_limit_keeps_what_is_dirty() {
         assert_eq!(store.value(&name).await, Some(long("v")), "{name}");
     }
     let hasty = store.clock.deadline_in(Duration::from_millis(1));
-    assert!(store.put_dirty(&key("k"), entry("v"), hasty).await.is_err());
+    let refused = store.write_dirty(&key("k"), Some(entry("v")), hasty).await;
+    assert!(refused.is_err());
     while store.dirty_stats().entries > 0 {
         store.upload().await;
     }

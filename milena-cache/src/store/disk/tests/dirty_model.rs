@@ -132,13 +132,13 @@ impl Run {
                 let value = self.new_value(*bytes);
                 let entry = self.fixture.dying_in(*life_seconds, &value);
                 if self.has_room(&store, value.len()) {
-                    let written = store.write_dirty(&name(*key), Some(entry)).await;
+                    let written = store.make_dirty(&name(*key), Some(entry)).await;
                     written.unwrap();
                     self.note_dirty(*key, Some(value));
                 }
             }
             Step::Delete { key } if self.has_room(&store, 0) => {
-                store.write_dirty(&name(*key), None).await.unwrap();
+                store.make_dirty(&name(*key), None).await.unwrap();
                 self.note_dirty(*key, None);
             }
             Step::PutClean { key, bytes } if store.dirty(&name(*key)).is_none() => {
@@ -204,7 +204,7 @@ impl Run {
         };
         let unsent = store.unsent(&key).await.unwrap().expect("it was taken");
         let value = self.new_value(bytes);
-        let written = store.write_dirty(&key, Some(entry(&value))).await;
+        let written = store.make_dirty(&key, Some(entry(&value))).await;
         written.unwrap();
         self.note_dirty(key.key()[0], Some(value));
         self.send(key.key()[0], unsent.write);

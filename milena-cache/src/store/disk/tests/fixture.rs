@@ -170,14 +170,13 @@ impl DiskStore {
         self.try_remove(name).await.expect("delete");
     }
 
-    /// Puts `entry`, or deletes if there is none, dirty: as the operations do, which begin it if that can be done.
-    pub(super) async fn write_dirty(&self, key: &EntryKey, entry: Option<Entry>) -> Result<()> {
-        let deadline = self.clock.deadline_in(Duration::from_secs(30));
-        match (self.begin_dirty(key, entry.clone()), entry) {
-            (Some(written), _) => written.await.expect("the courier is here"),
-            (None, Some(entry)) => self.put_dirty(key, entry, deadline).await,
-            (None, None) => self.delete_dirty(key, deadline).await,
+    /// Writes `entry` dirty, or deletes if there is none: as the operations do, which begin it if that can be done.
+    pub(super) async fn make_dirty(&self, key: &EntryKey, entry: Option<Entry>) -> Result<()> {
+        if let Some(written) = self.begin_dirty(key, entry.clone()) {
+            return written.await.expect("the courier is here");
         }
+        let deadline = self.clock.deadline_in(Duration::from_secs(30));
+        self.write_dirty(key, entry, deadline).await
     }
 
     /// The value that a get finds, as text.

@@ -385,7 +385,8 @@ async fn copies_that_were_kept_longer_than_now_are_doubted() {
 async fn killed_with_dirty(fixture: &Fixture) {
     let store = fixture.open().await;
     let (key, soon) = (key("k"), store.clock.deadline_in(SOON));
-    store.put_dirty(&key, entry("v"), soon).await.unwrap();
+    let written = store.write_dirty(&key, Some(entry("v")), soon).await;
+    written.unwrap();
 }
 
 #[tokio::test]
