@@ -11,6 +11,7 @@ use milena_server::clock::{Deadline, UnixMillis};
 
 use crate::error::Result;
 
+mod chunks;
 pub mod contract;
 pub mod disk;
 pub mod memory;

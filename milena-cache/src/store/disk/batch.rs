@@ -3,8 +3,9 @@
 //! On the writer's thread, or on a caller's. Invariant: a key comes once in a batch, so that each write finds in the
 //! index what it supersedes.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
+
+use hashbrown::HashSet;
 
 use super::answers::BatchAnswers;
 use super::dirty_recovery::encode_marks;

@@ -13,11 +13,8 @@ use tokio::task::yield_now;
 
 use super::append::Added;
 use super::batch::Batch;
-use super::index::Candidate;
-use super::log::Log;
-use super::plan::Write;
+use super::plan;
 use super::queue::Queue;
-use super::shared::Shared;
 use super::writer::{Command, Lent, State, Writer};
 
 /// A longer write takes longer than to wake a thread.
@@ -104,19 +101,7 @@ fn may_take(state: &State, batch: &Batch, command: &Command) -> bool {
         && batch.bytes + write.bytes() <= BYTES_MAX
         && added.records <= WRITES_MAX
         && log.has_room(added)
-        && is_planned_from_memory(log, write)
-}
-
-/// Whether the heads of all that `write` may supersede, which its plan reads, are in memory.
-fn is_planned_from_memory(log: &Log, write: &Write) -> bool {
-    let Shared {
-        index, segments, ..
-    } = &*log.site.shared;
-    let candidates = index.candidates(write.key_hash);
-    candidates.into_iter().all(|Candidate { location, .. }| {
-        let segment = segments.find(location.segment);
-        segment.is_none_or(|segment| segment.has_head_in_memory(location))
-    })
+        && plan::is_from_memory(log, write)
 }
 
 impl Writer {

@@ -4,23 +4,23 @@
 //! dirty or clean and where it lies; whoever uploads takes keys from it. Knows nothing of files. Invariants: a
 //! key is here exactly while its newest record is dirty; what is here is never dropped for space.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
 
-use super::format::SegmentId;
+pub(super) use super::dirty_table::NewDirty;
+use super::dirty_table::{DirtyTable, Slot};
+use super::format::{SegmentId, Until};
 use super::index::Location;
 use super::record::Name;
 use crate::store::write_back::{Dirty, DirtyStats, WriteId};
 
 /// See the file's head.
 pub(super) struct DirtyRecords {
-    state: Mutex<State>,
+    table: Mutex<DirtyTable>,
     /// How many there are: looked at where it mostly is none.
     count: AtomicUsize,
     clock: Clock,
@@ -32,53 +32,17 @@ pub(super) struct DirtyRecords {
     has_emptied: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    by_key: HashMap<EntryKey, Record>,
-    by_place: BTreeMap<(SegmentId, u32), EntryKey>,
-    /// Those that nobody has taken.
-    by_turn: BTreeMap<Turn, EntryKey>,
-    /// In the order in which they became dirty.
-    by_age: BTreeMap<u64, Instant>,
-    bytes: u64,
-    next_id: u64,
-}
-
-/// Those that somebody waits for come first, then in the order of numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
-    nobody_waits: bool,
-    number: u64,
-}
-
-struct Record {
-    id: WriteId,
-    what: Dirty,
-    /// `None` if it is not known whether there is one.
-    location: Option<Location>,
-    bytes: u64,
-    turn: Turn,
-    /// When the key became dirty, in `by_age`.
-    age: u64,
-    is_taken: bool,
-    /// The durable tier has it, and this cannot be written down.
-    is_unmarked: bool,
-    waiting: Vec<oneshot::Sender<()>>,
-}
-
-/// A record that is about to be dirty.
-#[derive(Clone, Copy)]
-pub(super) struct NewDirty<'a> {
-    pub(super) key: &'a EntryKey,
-    pub(super) what: Dirty,
-    /// What it counts for.
-    pub(super) bytes: u64,
+/// Where the dirty write of a key lies, and what its record says.
+pub(super) struct Lies {
+    pub(super) location: Location,
+    pub(super) is_deleted: bool,
+    pub(super) needed_until: Until,
 }
 
 impl DirtyRecords {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
-            state: Mutex::default(),
+            table: Mutex::new(DirtyTable::new()),
             count: AtomicUsize::new(0),
             clock,
             can_take: Notify::new(),
@@ -107,7 +71,7 @@ impl DirtyRecords {
     /// The record at `location` is the newest of its key, and dirty. What was dirty of the key before is not any
     /// more; whoever waits for that waits for this.
     pub(super) fn add(&self, new: NewDirty<'_>, location: Location) {
-        self.lock(|state| state.add(new, Some(location), self.clock.monotonic()));
+        self.lock(|table| table.add(new, Some(location), self.clock.monotonic()));
         self.can_take.notify_one();
     }
 
@@ -116,46 +80,42 @@ impl DirtyRecords {
         let new = NewDirty {
             key,
             what: Dirty::Unknown,
+            needed_until: Until::FOREVER,
             bytes: 0,
         };
-        self.lock(|state| state.add(new, None, self.clock.monotonic()));
+        self.lock(|table| table.add(new, None, self.clock.monotonic()));
     }
 
     /// A dirty record lies elsewhere now.
     pub(super) fn moved(&self, from: Location, to: Location) {
-        self.lock(|state| {
-            let Some(key) = state.by_place.remove(&place(from)) else {
-                return;
-            };
-            if let Some(record) = state.by_key.get_mut(&key) {
-                record.location = Some(to);
+        self.lock(|table| {
+            if let Some(slot) = table.places.find(from.segment, from.offset) {
+                table.move_to(slot, to);
             }
-            state.by_place.insert(place(to), key);
         });
     }
 
     /// Nothing of `key` is dirty any more. Whoever waits for it learns that.
     pub(super) fn remove(&self, key: &EntryKey) {
         if self.count() > 0 {
-            self.lock(|state| state.remove(key));
+            self.lock(|table| table.find(key).map(|slot| remove(table, slot)));
             self.has_shrunk.notify_one();
         }
     }
 
     /// As [`DirtyRecords::remove`], by where its record lies.
     pub(super) fn remove_at(&self, segment: SegmentId, offset: u32) {
-        self.lock(|state| {
-            if let Some(key) = state.by_place.get(&(segment, offset)).cloned() {
-                state.remove(&key);
-            }
+        self.lock(|table| {
+            let slot = table.places.find(segment, offset);
+            slot.map(|slot| remove(table, slot))
         });
     }
 
     /// The durable tier has this write. Nothing of the key is dirty any more, unless it was written since.
     pub(super) fn clean(&self, key: &EntryKey, id: WriteId) {
-        self.lock(|state| match state.by_key.get(key) {
-            Some(record) if record.id == id => state.remove(key),
-            Some(_) => state.give_back(key, false),
+        self.lock(|table| match table.find(key) {
+            Some(slot) if table[slot].id == id => remove(table, slot),
+            Some(_) => table.give_back(key, false),
             None => {}
         });
         self.has_shrunk.notify_one();
@@ -164,8 +124,8 @@ impl DirtyRecords {
 
     /// As [`DirtyRecords::clean`], but it cannot be written down: the key stays, and is not taken again.
     pub(super) fn clean_unmarked(&self, key: &EntryKey, id: WriteId) {
-        self.lock(|state| {
-            if let Some(record) = state.by_key.get_mut(key)
+        self.lock(|table| {
+            if let Some(record) = table.get_mut(key)
                 && record.id == id
             {
                 record.is_unmarked = true;
@@ -176,13 +136,16 @@ impl DirtyRecords {
 
     /// Whether the durable tier has all that can be read.
     pub(super) fn is_all_sent(&self) -> bool {
-        self.lock(|state| state.is_all_sent())
+        self.lock(|table| {
+            let mut records = table.iter();
+            records.all(|record| record.is_unmarked || record.location.is_none())
+        })
     }
 
     /// Where the record of this write lies, if it is still the newest of its key.
     pub(super) fn location_of(&self, key: &EntryKey, id: WriteId) -> Option<Location> {
-        self.lock(|state| {
-            let record = state.by_key.get(key).filter(|record| record.id == id)?;
+        self.lock(|table| {
+            let record = table.get(key).filter(|record| record.id == id)?;
             record.location
         })
     }
@@ -192,9 +155,24 @@ impl DirtyRecords {
         if self.count() == 0 {
             return None;
         }
-        self.lock(|state| {
-            let record = state.by_key.get(key)?;
+        self.lock(|table| {
+            let record = table.get(key)?;
             Some((record.id, record.what, record.location))
+        })
+    }
+
+    /// Where the dirty write of `key` lies, if that is known.
+    pub(super) fn find_record(&self, key: &EntryKey) -> Option<Lies> {
+        if self.count() == 0 {
+            return None;
+        }
+        self.lock(|table| {
+            let record = table.get(key)?;
+            Some(Lies {
+                location: record.location?,
+                is_deleted: record.what == Dirty::Deleted,
+                needed_until: record.needed_until,
+            })
         })
     }
 
@@ -208,21 +186,23 @@ impl DirtyRecords {
     }
 
     pub(super) fn is_at(&self, location: Location) -> bool {
-        self.count() > 0 && self.lock(|state| state.by_place.contains_key(&place(location)))
+        self.count() > 0
+            && self
+                .lock(|table| table.places.find(location.segment, location.offset))
+                .is_some()
     }
 
     /// Whether one lies in this segment.
     pub(super) fn is_in(&self, segment: SegmentId) -> bool {
-        self.count() > 0 && self.lock(|state| state.of_segment(segment).next().is_some())
+        self.count() > 0 && self.lock(|table| table.places.has(segment))
     }
 
     /// Those that lie in this segment, in the order of the log.
     pub(super) fn of_segment(&self, segment: SegmentId) -> Vec<(EntryKey, Location)> {
-        self.lock(|state| {
-            let keys = state.of_segment(segment);
-            let found = keys.filter_map(|key| {
-                let location = state.by_key.get(key)?.location?;
-                Some((key.clone(), location))
+        self.lock(|table| {
+            let found = table.of_segment(segment).filter_map(|record| {
+                let location = record.location?;
+                Some((record.key.clone(), location))
             });
             found.collect()
         })
@@ -230,11 +210,7 @@ impl DirtyRecords {
 
     /// Where they lie, in the order of the log.
     pub(super) fn locations(&self) -> Vec<Location> {
-        self.lock(|state| {
-            let keys = state.by_place.values();
-            keys.filter_map(|key| state.by_key.get(key)?.location)
-                .collect()
-        })
+        self.lock(|table| table.places.locations())
     }
 
     /// Forgets those of a segment that is lost; says how many.
@@ -247,49 +223,29 @@ impl DirtyRecords {
     }
 
     pub(super) fn clear(&self) {
-        self.lock(|state| {
-            let next_id = state.next_id;
-            *state = State {
-                next_id,
-                ..State::default()
-            };
-        });
+        self.lock(DirtyTable::clear);
         self.has_shrunk.notify_one();
     }
 
     /// See `WriteBackStore::take_dirty`.
     pub(super) fn take(&self) -> Option<EntryKey> {
-        self.lock(|state| {
-            let (_, key) = state.by_turn.pop_first()?;
-            if let Some(record) = state.by_key.get_mut(&key) {
-                record.is_taken = true;
-            }
-            Some(key)
-        })
+        self.lock(|table| table.take().map(|record| record.key.clone()))
     }
 
     /// See `WriteBackStore::not_uploaded`.
     pub(super) fn give_back(&self, key: &EntryKey) {
-        self.lock(|state| state.give_back(key, true));
+        self.lock(|table| table.give_back(key, true));
         self.can_take.notify_one();
     }
 
     /// What is sent something, or dropped if that will not be known, once the key is not dirty any more; `None` if it
     /// is not now.
     pub(super) fn wait_for(&self, key: &EntryKey) -> Option<oneshot::Receiver<()>> {
-        let waiting = self.lock(|state| {
-            let record = state.by_key.get_mut(key)?;
-            if record.is_unmarked {
-                return None;
-            }
+        let waiting = self.lock(|table| {
+            let record = table.get_mut(key).filter(|record| !record.is_unmarked)?;
             let (done, waiting) = oneshot::channel();
             record.waiting.push(done);
-            let before = record.turn;
-            record.turn.nobody_waits = false;
-            let after = record.turn;
-            if let Some(key) = state.by_turn.remove(&before) {
-                state.by_turn.insert(after, key);
-            }
+            table.prefer(key);
             Some(waiting)
         });
         self.can_take.notify_one();
@@ -297,22 +253,17 @@ impl DirtyRecords {
     }
 
     pub(super) fn stats(&self) -> DirtyStats {
-        self.lock(|state| DirtyStats {
-            entries: state.by_key.len() as u64,
-            bytes: state.bytes,
-            oldest: state
-                .by_age
-                .values()
-                .next()
-                .map(|since| self.clock.monotonic() - *since),
+        self.lock(|table| DirtyStats {
+            entries: table.len() as u64,
+            bytes: table.bytes,
+            oldest: table.oldest().map(|since| self.clock.monotonic() - since),
         })
     }
 
-    fn lock<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        let mut state: MutexGuard<'_, State> =
-            self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = work(&mut state);
-        let count = state.by_key.len();
+    fn lock<T>(&self, work: impl FnOnce(&mut DirtyTable) -> T) -> T {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut table);
+        let count = table.len();
         if self.count.swap(count, Ordering::AcqRel) > 0 && count == 0 {
             self.has_emptied.notify_waiters();
         }
@@ -320,87 +271,8 @@ impl DirtyRecords {
     }
 }
 
-impl State {
-    fn add(&mut self, new: NewDirty<'_>, location: Option<Location>, now: Instant) {
-        self.next_id += 1;
-        let number = self.next_id;
-        let before = self.by_key.remove(new.key);
-        if let Some(before) = &before {
-            self.bytes -= before.bytes;
-            self.forget_place(before.location);
-        } else {
-            self.by_age.insert(number, now);
-        }
-        self.bytes += new.bytes;
-        let mut record = Record {
-            id: WriteId(number),
-            what: new.what,
-            location,
-            bytes: new.bytes,
-            turn: Turn {
-                nobody_waits: true,
-                number,
-            },
-            age: number,
-            is_taken: false,
-            is_unmarked: false,
-            waiting: Vec::new(),
-        };
-        if let Some(before) = before {
-            record.turn = before.turn;
-            record.age = before.age;
-            record.is_taken = before.is_taken;
-            record.waiting = before.waiting;
-        }
-        // What cannot be read cannot be uploaded.
-        if !record.is_taken && location.is_some() {
-            self.by_turn.insert(record.turn, new.key.clone());
-        }
-        if let Some(location) = location {
-            self.by_place.insert(place(location), new.key.clone());
-        }
-        self.by_key.insert(new.key.clone(), record);
-    }
-
-    fn remove(&mut self, key: &EntryKey) {
-        let Some(record) = self.by_key.remove(key) else {
-            return;
-        };
-        self.bytes -= record.bytes;
-        self.by_turn.remove(&record.turn);
-        self.by_age.remove(&record.age);
-        self.forget_place(record.location);
-        tell(record.waiting.into_iter());
-    }
-
-    fn forget_place(&mut self, location: Option<Location>) {
-        if let Some(location) = location {
-            self.by_place.remove(&place(location));
-        }
-    }
-
-    fn give_back(&mut self, key: &EntryKey, is_last: bool) {
-        self.next_id += 1;
-        let Some(record) = self.by_key.get_mut(key) else {
-            return;
-        };
-        if is_last {
-            record.turn.number = self.next_id;
-        }
-        record.is_taken = false;
-        let turn = record.turn;
-        self.by_turn.insert(turn, key.clone());
-    }
-
-    fn of_segment(&self, segment: SegmentId) -> impl Iterator<Item = &EntryKey> {
-        let places = (segment, 0)..=(segment, u32::MAX);
-        self.by_place.range(places).map(|(_, key)| key)
-    }
-
-    fn is_all_sent(&self) -> bool {
-        let mut records = self.by_key.values();
-        records.all(|record| record.is_unmarked || record.location.is_none())
-    }
+fn remove(table: &mut DirtyTable, slot: Slot) {
+    tell(table.remove(slot).waiting.into_iter());
 }
 
 fn tell(waiting: impl Iterator<Item = oneshot::Sender<()>>) {
@@ -408,10 +280,6 @@ fn tell(waiting: impl Iterator<Item = oneshot::Sender<()>>) {
         // Who waited may have gone.
         let _ = waiting.send(());
     }
-}
-
-fn place(location: Location) -> (SegmentId, u32) {
-    (location.segment, location.offset)
 }
 
 /// What of a key is dirty once this was written.

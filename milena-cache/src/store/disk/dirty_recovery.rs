@@ -123,6 +123,7 @@ impl Log {
                 let new = NewDirty {
                     key: &key,
                     what: what(head.kind == Kind::Tombstone, head.expires_at),
+                    needed_until: head.needed_until,
                     bytes: bytes.max(entry_bytes_min(&self.site.config)),
                 };
                 dirty.add(new, location);

@@ -140,7 +140,7 @@ mod tests {
 
     use super::super::config::DiskSync;
     use super::super::dirty::{NewDirty, what};
-    use super::super::format::SegmentId;
+    use super::super::format::{SegmentId, Until};
     use super::super::index::Location;
     use super::*;
 
@@ -161,6 +161,7 @@ mod tests {
         let new = NewDirty {
             key: &key,
             what: what(true, None),
+            needed_until: Until::FOREVER,
             bytes: 100,
         };
         let location = Location {

@@ -160,6 +160,7 @@ impl Pinned {
             new_dirty: Some(NewDirty {
                 key: &self.key,
                 what: Dirty::Deleted,
+                needed_until: Until::FOREVER,
                 bytes,
             }),
         }

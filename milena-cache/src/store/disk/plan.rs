@@ -8,11 +8,12 @@ use milena_cluster::key::EntryKey;
 use super::dirty::{self, NewDirty};
 use super::dirty_room::Promise;
 use super::format::Until;
-use super::index::Location;
+use super::index::{Candidate, Location};
 use super::log::{Log, Record};
 use super::planted::Bug;
 use super::record::{Head, Kind, Name};
 use super::reservation::Reservation;
+use super::shared::Shared;
 use crate::store::Entry;
 
 /// A put or delete on its way to the log.
@@ -125,15 +126,16 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
         Some((head, _)) => head.clone(),
         None => Head::of_tombstone(&write.key).with_dirty(write.dirty.is_some()),
     };
-    let new_dirty = write.dirty.as_ref().map(|promise| NewDirty {
-        key: &write.key,
-        what: dirty::what(put.is_none(), head.expires_at),
-        bytes: promise.bytes,
-    });
     head.needed_until = head.dies_at();
     if !planted.has(Bug::ForgetsWhatItHides) {
         head.needed_until = head.needed_until.max(superseded.needed_until);
     }
+    let new_dirty = write.dirty.as_ref().map(|promise| NewDirty {
+        key: &write.key,
+        what: dirty::what(put.is_none(), head.expires_at),
+        needed_until: head.needed_until,
+        bytes: promise.bytes,
+    });
     Some(Record {
         head,
         key_hash: write.key_hash,
@@ -147,11 +149,15 @@ pub(super) fn record<'a>(log: &Log, write: &'a Write) -> Option<Record<'a>> {
 
 fn superseded(log: &Log, write: &Write) -> Superseded {
     let shared = &log.site.shared;
+    let candidates = shared.index.candidates(write.key_hash);
+    if let Some(known) = superseded_dirty(shared, write, &candidates) {
+        return known;
+    }
     let mut known = Superseded {
         record: None,
         needed_until: Until::PAST,
     };
-    for candidate in shared.index.candidates(write.key_hash) {
+    for candidate in candidates {
         let Some(segment) = shared.segments.find(candidate.location.segment) else {
             continue;
         };
@@ -173,4 +179,34 @@ fn superseded(log: &Log, write: &Write) -> Superseded {
         known.needed_until = Until::FOREVER;
     }
     known
+}
+
+/// The same, if the one candidate is known to be dirty: nothing has to be read then.
+fn superseded_dirty(
+    shared: &Shared,
+    write: &Write,
+    candidates: &[Candidate],
+) -> Option<Superseded> {
+    let [only] = candidates else { return None };
+    let dirty = shared.dirty.find_record(&write.key)?;
+    let kind = if dirty.is_deleted {
+        Kind::Tombstone
+    } else {
+        Kind::Put
+    };
+    (dirty.location == only.location).then_some(Superseded {
+        record: Some((dirty.location, kind)),
+        needed_until: dirty.needed_until,
+    })
+}
+
+/// Whether [`record`] need not wait for the medium, as far as the system can tell.
+pub(super) fn is_from_memory(log: &Log, write: &Write) -> bool {
+    let shared = &log.site.shared;
+    let candidates = shared.index.candidates(write.key_hash);
+    superseded_dirty(shared, write, &candidates).is_some()
+        || candidates.iter().all(|Candidate { location, .. }| {
+            let segment = shared.segments.find(location.segment);
+            segment.is_none_or(|segment| segment.has_head_in_memory(*location))
+        })
 }

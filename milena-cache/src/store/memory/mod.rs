@@ -21,7 +21,6 @@ use self::stored::Stored;
 use super::{Entry, Store, StoreStats, Version};
 use crate::error::Result;
 
-mod chunks;
 mod ghosts;
 mod lru;
 mod policy;

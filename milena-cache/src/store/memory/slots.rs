@@ -9,10 +9,10 @@ use std::mem;
 use hashbrown::HashTable;
 use milena_cluster::key::EntryKey;
 
-use super::chunks::Chunks;
 use super::stored::Stored;
 #[cfg(test)]
 use crate::store::Entry;
+use crate::store::chunks::Chunks;
 
 /// The number of no slot.
 const NONE: u32 = u32::MAX;

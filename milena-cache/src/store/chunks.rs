@@ -1,6 +1,6 @@
 //! [`Chunks`]: a vector that grows without moving what it holds.
 //!
-//! A vector of millions of entries would be copied each time it is full, under the memory tier's lock.
+//! A vector of millions of entries would be copied each time it is full, under the lock of whoever holds them.
 
 use std::ops::{Index, IndexMut};
 
