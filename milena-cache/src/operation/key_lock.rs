@@ -10,14 +10,14 @@
 //! What takes microseconds does without such a state: it notes the last write to any key of the same shard, and keeps
 //! the shard to itself while it installs ([`KeyLocks::fill_now`]).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashbrown::HashMap;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Maps of keys in use, so that unrelated keys seldom meet at one lock. A power of two.
 const SHARDS: usize = 64;
@@ -49,8 +49,32 @@ pub(super) struct Stamp(u64);
 
 #[derive(Debug)]
 struct KeyState {
-    lock: Arc<tokio::sync::Mutex<()>>,
+    /// One permit, of whoever writes or installs.
+    lock: Semaphore,
     stamp: AtomicU64,
+}
+
+/// The lock of a key, held.
+#[derive(Debug)]
+struct Locked(Arc<KeyState>);
+
+impl KeyState {
+    fn try_lock(self: &Arc<Self>) -> Option<Locked> {
+        self.lock.try_acquire().ok()?.forget();
+        Some(Locked(Arc::clone(self)))
+    }
+
+    async fn lock(self: &Arc<Self>) -> Locked {
+        let permit = self.lock.acquire().await;
+        permit.expect("nobody closes it").forget();
+        Locked(Arc::clone(self))
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.0.lock.add_permits(1);
+    }
 }
 
 /// Keeps the state of a key alive.
@@ -65,20 +89,20 @@ pub(super) struct KeyHandle {
 #[derive(Debug)]
 pub(super) struct WriteGuard {
     handle: KeyHandle,
-    _locked: tokio::sync::OwnedMutexGuard<()>,
+    _locked: Locked,
 }
 
 /// The right to install what was found under an unmoved stamp.
 #[derive(Debug)]
 pub(super) struct FillGuard<'a> {
-    _locked: tokio::sync::MutexGuard<'a, ()>,
+    _locked: SemaphorePermit<'a>,
 }
 
 /// The same, which keeps everybody who begins to use a key of the shard waiting.
 #[derive(Debug)]
 pub(super) struct FillNowGuard<'a> {
     /// If the key is in use.
-    _locked: Option<tokio::sync::OwnedMutexGuard<()>>,
+    _locked: Option<Locked>,
     _shard: MutexGuard<'a, HashMap<EntryKey, InUse>>,
 }
 
@@ -99,21 +123,28 @@ impl KeyLocks {
     #[must_use]
     pub(super) fn handle(self: &Arc<Self>, key: &EntryKey) -> KeyHandle {
         let mut shard = self.shard(key).in_use.lock();
-        let in_use = shard.entry(key.clone()).or_insert_with(|| {
-            let stamp = AtomicU64::new(self.fresh_stamp());
-            InUse {
-                state: Arc::new(KeyState {
-                    lock: Arc::default(),
-                    stamp,
-                }),
-                handles: 0,
+        let state = match shard.get_mut(key) {
+            Some(in_use) => {
+                in_use.handles += 1;
+                Arc::clone(&in_use.state)
             }
-        });
-        in_use.handles += 1;
+            None => {
+                let state = Arc::new(KeyState {
+                    lock: Semaphore::new(1),
+                    stamp: AtomicU64::new(self.fresh_stamp()),
+                });
+                let in_use = InUse {
+                    state: Arc::clone(&state),
+                    handles: 1,
+                };
+                shard.insert(key.clone(), in_use);
+                state
+            }
+        };
         KeyHandle {
             locks: Arc::clone(self),
             key: key.clone(),
-            state: Arc::clone(&in_use.state),
+            state,
         }
     }
 
@@ -124,10 +155,15 @@ impl KeyLocks {
         deadline: Deadline,
     ) -> Option<WriteGuard> {
         let handle = self.handle(key);
-        let lock = Arc::clone(&handle.state.lock);
-        let locked = tokio::time::timeout_at(deadline.instant(), lock.lock_owned())
-            .await
-            .ok()?;
+        let locked = match handle.state.try_lock() {
+            Some(locked) => locked,
+            None => {
+                let locked = handle.state.lock();
+                tokio::time::timeout_at(deadline.instant(), locked)
+                    .await
+                    .ok()?
+            }
+        };
         Some(WriteGuard {
             handle,
             _locked: locked,
@@ -147,7 +183,7 @@ impl KeyLocks {
         let shard = self.shard(key);
         let in_use = shard.in_use.lock();
         let locked = match in_use.get(key) {
-            Some(it) => Some(Arc::clone(&it.state.lock).try_lock_owned().ok()?),
+            Some(it) => Some(it.state.try_lock()?),
             None => None,
         };
         // A write leaves its stamp before it lets go of its key: of one that is over it is there.
@@ -189,7 +225,7 @@ impl KeyHandle {
     /// The right to install what was found since `seen`; `None` if the key is being written or has been.
     #[must_use]
     pub(super) fn fill(&self, seen: Stamp) -> Option<FillGuard<'_>> {
-        let locked = self.state.lock.try_lock().ok()?;
+        let locked = self.state.lock.try_acquire().ok()?;
         (self.stamp() == seen).then_some(FillGuard { _locked: locked })
     }
 }
@@ -206,10 +242,10 @@ impl Drop for WriteGuard {
 impl Drop for KeyHandle {
     fn drop(&mut self) {
         let mut shard = self.locks.shard(&self.key).in_use.lock();
-        if let Entry::Occupied(mut in_use) = shard.entry(self.key.clone()) {
-            in_use.get_mut().handles -= 1;
-            if in_use.get().handles == 0 {
-                in_use.remove();
+        if let Some(in_use) = shard.get_mut(&self.key) {
+            in_use.handles -= 1;
+            if in_use.handles == 0 {
+                shard.remove(&self.key);
             }
         }
     }
@@ -277,10 +313,7 @@ mod tests {
         let locks = KeyLocks::new();
         let (waiting, begun) = (locks.handle(&key()), locks.shard_stamp(&key()));
         let filling = locks.fill_now(&key(), begun).expect("nobody writes");
-        assert!(
-            waiting.state.lock.try_lock().is_err(),
-            "who has a handle waits"
-        );
+        assert!(waiting.state.try_lock().is_none(), "who has a handle waits");
         assert!(
             locks.shard(&key()).in_use.try_lock().is_none(),
             "and others"
