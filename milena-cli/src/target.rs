@@ -14,6 +14,9 @@ use milena_server::settings::{EXPECTED_DURATION, parse_duration};
 use crate::dev::DEV_ROUTER_ADDR;
 use crate::failure::Failure;
 
+/// How long a server has to show which service it has: one that has not the one that it is asked by says so at once.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest value that is sent or taken, in bytes: the most that any server can be told to allow, so
 /// that it is the server's own limit that decides.
 pub(crate) const VALUE_BYTES_MAX: usize = 1 << 30;
@@ -67,10 +70,12 @@ impl Server {
         self.timeout
     }
 
-    /// Which service the server has; found out by a get, which has to be answered, with whatever it be.
+    /// Which service the server has; found out by a get, which has to be answered, with whatever it be, or to keep
+    /// waiting: what S3 has to be asked for may.
     pub(crate) async fn service(&self, bucket: &str) -> Result<Service, Failure> {
         let service = Cell::new(Service::Node);
-        let asking = self.place.call(self.timeout, async |client, asked| {
+        let wait = self.timeout.min(PROBE_TIMEOUT);
+        let asking = self.place.call(wait, async |client, asked| {
             service.set(asked);
             client.get(bucket, "probe").await
         });
