@@ -18,6 +18,7 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::Deadline;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout_at;
 
 /// Maps of keys in use, so that unrelated keys seldom meet at one lock. A power of two.
 const SHARDS: usize = 64;
@@ -158,10 +159,9 @@ impl KeyLocks {
         let locked = match handle.state.try_lock() {
             Some(locked) => locked,
             None => {
-                let locked = handle.state.lock();
-                tokio::time::timeout_at(deadline.instant(), locked)
-                    .await
-                    .ok()?
+                let locked = timeout_at(deadline.instant(), handle.state.lock());
+                // In a place of its own, which those that need not wait do without.
+                Box::pin(locked).await.ok()?
             }
         };
         Some(WriteGuard {

@@ -33,6 +33,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::Either;
 use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, Deadline};
 use tokio::runtime::Handle;
@@ -213,22 +215,22 @@ impl Operation {
 
     /// Runs a write to its end: here as far as nothing but the disk is waited for, else in the background. The caller
     /// waits until its deadline, and a moment for what is said of it.
-    async fn to_the_end(&self, write: KeyWrite) -> Result<()> {
+    fn to_the_end(&self, write: KeyWrite) -> impl Future<Output = Result<()>> + use<> {
         let last_word = write.deadline.instant() + LAST_WORD;
         let shared = Arc::clone(&self.0);
-        let written = match shared.begin_dirty(&write) {
+        let end = match shared.begin_dirty(&write) {
             Some(begun) => {
                 let end = self.0.tasks.track_future(shared.end_dirty(write, begun));
-                let end = ToTheEnd::new(end, self.0.runtime.clone());
-                tokio::time::timeout_at(last_word, end).await
+                Either::Left(ToTheEnd::new(end, self.0.runtime.clone()))
             }
-            None => tokio::time::timeout_at(last_word, shared.in_background(write)).await,
+            None => Either::Right(shared.in_background(write)),
         };
-        written.unwrap_or_else(|_| {
+        let late = |_| {
             Err(Error::S3Error(Cause::new(
                 "the write was not done by the deadline; it may be yet",
             )))
-        })
+        };
+        tokio::time::timeout_at(last_word, end).map(move |in_time| in_time.unwrap_or_else(late))
     }
 }
 
@@ -250,15 +252,16 @@ impl Shared {
     }
 
     /// Runs a write to its end in the background, also if this is dropped.
-    async fn in_background(self: Arc<Self>, write: KeyWrite) -> Result<()> {
+    fn in_background(self: Arc<Self>, write: KeyWrite) -> impl Future<Output = Result<()>> + use<> {
         let (tasks, runtime) = (self.tasks.clone(), self.runtime.clone());
         let written = tasks.spawn_on(async move { self.write(write).await }, &runtime);
-        written.await.unwrap_or_else(|panic| {
+        let panicked = |panic| {
             Err(Error::InternalError(Cause::with_source(
                 "a write panicked",
                 panic,
             )))
-        })
+        };
+        written.map(move |written| written.unwrap_or_else(panicked))
     }
 
     /// The right to write `key`. Until it is given back no miss of it is remembered.

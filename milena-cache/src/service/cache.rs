@@ -1,7 +1,6 @@
 //! The service `cache_server.Cache`: from the wire to the operations and back. What a method does stands here
 //! once, for tonic and for the direct path.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -103,7 +102,7 @@ impl CacheService {
                 is_stale: entry.needs_revalidation,
             })
         };
-        self.answer(Op::Get, call).await
+        self.answer(Op::Get, call.await)
     }
 
     /// Answers a put by `due`.
@@ -130,7 +129,7 @@ impl CacheService {
             self.operation.put(key, value, options, due).await?;
             Ok(PutResponse { successful: true })
         };
-        self.answer(Op::Put, call).await
+        self.answer(Op::Put, call.await)
     }
 
     /// Answers a delete by `due`.
@@ -146,12 +145,11 @@ impl CacheService {
             self.operation.delete(key, due).await?;
             Ok(DeleteResponse { successful: true })
         };
-        self.answer(Op::Delete, call).await
+        self.answer(Op::Delete, call.await)
     }
 
-    /// Awaits `call`, counts how it ended, and puts its error as the wire has it.
-    async fn answer<T>(&self, op: Op, call: impl Future<Output = Result<T>>) -> Result<T, Status> {
-        let result = call.await;
+    /// Counts how a call has ended, and puts its error as the wire has it.
+    fn answer<T>(&self, op: Op, result: Result<T>) -> Result<T, Status> {
         self.metrics.count_request(op, outcome_of(&result));
         result.map_err(|error| {
             self.metrics.count_error(&error);
@@ -217,7 +215,7 @@ impl Cache for CacheService {
                 bytes: left.bytes,
             })
         };
-        self.answer(Op::Flush, call).await.map(Response::new)
+        self.answer(Op::Flush, call.await).map(Response::new)
     }
 }
 

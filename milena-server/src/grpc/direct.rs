@@ -312,7 +312,7 @@ fn begin<U: Unary>(
             let at_once = || call::answer_now(shared, method, request, respond, cx);
             let incoming = catch_unwind(AssertUnwindSafe(at_once)).ok()??;
             let shared = Arc::clone(shared);
-            isolated(async move { call::answer(&shared, method, incoming).await })
+            isolated(call::answer(shared, method, incoming))
         }
         None => {
             let shared = Arc::clone(shared);

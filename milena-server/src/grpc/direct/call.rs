@@ -4,7 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub(super) fn answer_now<U: Unary>(
 
 /// Answers one call of `method`.
 pub(super) async fn answer<U: Unary>(
-    shared: &Shared<U>,
+    shared: Arc<Shared<U>>,
     method: U::Method,
     incoming: Incoming,
 ) -> Result<(), h2::Error> {
@@ -80,11 +80,11 @@ pub(super) async fn answer<U: Unary>(
     } = incoming;
     let timeout = timeout_of(request.headers());
     let call = pin!(async {
-        let message = read(request.into_body(), first, shared).await?;
+        let message = read(request.into_body(), first, &shared).await?;
         shared.unary.call(method, message, timeout).await
     });
     match outcome(call, &mut respond, timeout).await {
-        Some(result) => finish(shared, &mut respond, result),
+        Some(result) => finish(&shared, &mut respond, result),
         None => Ok(()),
     }
 }
