@@ -1,99 +1,133 @@
-//! [`Ghosts`]: keys that were evicted, remembered by their hashes, the latest so many.
-
-use std::collections::VecDeque;
-
-use hashbrown::HashTable;
+//! [`Ghosts`]: keys that were evicted, remembered by parts of their hashes, the latest so many.
+//!
+//! Two to four bytes each: a hash's low bits choose one of many small queues, and its 16 high bits are kept there. Of the
+//! keys that never were here one in 2,000 is taken for a ghost, or in a shard of more than 262,144 ghosts up to eight.
+//! Each queue has its share of the ghosts, and forgets its own oldest, not the oldest of all.
 
 use super::slots::KeyHash;
 
-/// Hashes in the order in which they came, each at most once.
+/// What is kept of a hash.
+type Mark = u16;
+
+/// Marks of one queue: a cache line of them.
+const QUEUE_MARKS: usize = 32;
+
+/// Queues there are at most: as many as 16 bits can choose from.
+const QUEUES_MAX: usize = 1 << 16;
+
+/// The latest first; 0 is none.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Queue([Mark; QUEUE_MARKS]);
+
+/// See the file's head.
 #[derive(Debug)]
 pub(super) struct Ghosts {
-    /// The oldest first. What was forgotten keeps its place.
-    hashes: VecDeque<KeyHash>,
-    /// The number of `hashes[0]`; they are counted from the first that ever came, and around.
-    first: u32,
-    /// The numbers of those that are remembered.
-    index: HashTable<u32>,
+    /// A power of two of them.
+    queues: Vec<Queue>,
 }
 
 impl Ghosts {
-    /// None, with room for `len` before it has to grow.
-    pub(super) fn with_capacity(len: usize) -> Self {
+    /// None.
+    pub(super) fn new() -> Self {
         Self {
-            hashes: VecDeque::with_capacity(len),
-            first: 0,
-            index: HashTable::with_capacity(len),
+            queues: vec![Queue([0; QUEUE_MARKS])],
         }
     }
 
-    /// Remembers `hash`, and no more than the latest `len_max`.
+    /// Remembers `hash`, and about the latest `len_max` in all; no more than 2,097,152.
     pub(super) fn remember(&mut self, hash: KeyHash, len_max: u64) {
-        self.forget(hash);
-        while self.hashes.len() as u64 >= len_max {
-            let Some(oldest) = self.hashes.pop_front() else {
-                return;
-            };
-            let first = self.first;
-            let is_first = |number: &u32| *number == first;
-            if let Ok(found) = self.index.find_entry(oldest.spread(), is_first) {
-                found.remove();
-            }
-            self.first = first.wrapping_add(1);
+        let len_max = usize::try_from(len_max).unwrap_or(usize::MAX);
+        while self.queues.len() < QUEUES_MAX && len_max > self.queues.len() * QUEUE_MARKS {
+            // Each mark goes on where it may be asked for; the half that is not grows old there.
+            self.queues.extend_from_within(..);
         }
-        let len = u32::try_from(self.hashes.len()).expect("there are no more ghosts than slots");
-        let number = self.first.wrapping_add(len);
-        self.hashes.push_back(hash);
-        let hash_of = |number: &u32| hash_of(&self.hashes, self.first, *number).spread();
-        self.index.insert_unique(hash.spread(), number, hash_of);
+        let kept = len_max.div_ceil(self.queues.len()).min(QUEUE_MARKS);
+        let (Queue(marks), mark) = self.queue_and_mark(hash);
+        if let Some(kept) = marks.get_mut(..kept)
+            && let Some(oldest) = kept.len().checked_sub(1)
+        {
+            kept.copy_within(..oldest, 1);
+            kept[0] = mark;
+        }
+        marks[kept..].fill(0);
     }
 
     /// Whether `hash` was remembered. It is not any more.
     pub(super) fn forget(&mut self, hash: KeyHash) -> bool {
-        let is_it = |number: &u32| hash_of(&self.hashes, self.first, *number) == hash;
-        match self.index.find_entry(hash.spread(), is_it) {
-            Ok(found) => {
-                found.remove();
-                true
-            }
-            Err(_) => false,
-        }
+        let (Queue(marks), mark) = self.queue_and_mark(hash);
+        let found = marks.iter_mut().find(|known| **known == mark);
+        found.map(|known| *known = 0).is_some()
     }
-}
 
-fn hash_of(hashes: &VecDeque<KeyHash>, first: u32, number: u32) -> KeyHash {
-    hashes[number.wrapping_sub(first) as usize]
+    fn queue_and_mark(&mut self, hash: KeyHash) -> (&mut Queue, Mark) {
+        let (low, high) = hash.split();
+        let queue = usize::from(low) & (self.queues.len() - 1);
+        (&mut self.queues[queue], high.max(1))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use milena_server::clock::{Clock, UnixMillis};
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Any two differ in what is kept of them; with the same `queue` they are in one, as long as there are few.
+    fn hash(queue: u32, number: u32) -> KeyHash {
+        KeyHash::new((number + 1) << 13 | queue)
+    }
+
     proptest! {
-        /// Against a plain list of what came, in which what was forgotten keeps its place.
+        /// Against a plain list of what came to the one queue, in which what was forgotten keeps its place.
         #[test]
-        fn the_latest_are_remembered_and_each_only_once(
-            first in prop_oneof![Just(0), Just(u32::MAX - 3)],
-            steps in prop::collection::vec((any::<bool>(), 0..12_u32, 1..6_u64), 1..200),
+        fn of_one_queue_the_latest_are_remembered(
+            steps in prop::collection::vec((any::<bool>(), 0..12_u32, 0..6_usize), 1..200),
         ) {
-            let mut ghosts = Ghosts { first, ..Ghosts::with_capacity(0) };
-            let mut model: Vec<Option<u32>> = Vec::new();
-            for (remembers, hash, len_max) in steps {
-                let known = model.iter_mut().find(|known| **known == Some(hash));
+            let mut ghosts = Ghosts::new();
+            let mut model: VecDeque<Option<u32>> = VecDeque::new();
+            for (remembers, number, len_max) in steps {
+                let known = model.iter_mut().find(|known| **known == Some(number));
                 let was_known = known.map(Option::take).is_some();
+                prop_assert_eq!(ghosts.forget(hash(0, number)), was_known);
                 if remembers {
-                    ghosts.remember(KeyHash(hash), len_max);
-                    model.push(Some(hash));
-                    let excess = model.len().saturating_sub(usize::try_from(len_max).unwrap());
-                    model.drain(..excess);
-                } else {
-                    prop_assert_eq!(ghosts.forget(KeyHash(hash)), was_known);
+                    ghosts.remember(hash(0, number), len_max as u64);
+                    model.push_front(Some(number));
+                    model.truncate(len_max);
                 }
-                prop_assert_eq!(ghosts.hashes.len(), model.len());
-                prop_assert_eq!(ghosts.index.len(), model.iter().flatten().count());
             }
         }
+    }
+
+    #[test]
+    fn as_there_are_more_nothing_is_forgotten_and_no_more_than_needed_is_kept() {
+        let mut ghosts = Ghosts::new();
+        let hashes = (0..64).flat_map(|queue| (0..16).map(move |number| hash(queue, number)));
+        for (len, hash) in (1..).zip(hashes.clone()) {
+            ghosts.remember(hash, 4 * len);
+        }
+        assert_eq!(ghosts.queues.len(), 128);
+        assert_eq!(hashes.filter(|hash| ghosts.forget(*hash)).count(), 1_024);
+    }
+
+    #[test]
+    fn there_are_about_as_many_as_are_to_be() {
+        let mut ghosts = Ghosts::new();
+        let clock = Clock::manual(UnixMillis(0));
+        let hashes = || {
+            let [a, b, c, d, ..] = clock.random_u64().to_le_bytes();
+            KeyHash::new(u32::from_le_bytes([a, b, c, d]))
+        };
+        for _ in 0..100_000 {
+            ghosts.remember(hashes(), 10_000);
+        }
+        let kept = |Queue(marks): &Queue| marks.iter().filter(|mark| **mark != 0).count();
+        let kept: usize = ghosts.queues.iter().map(kept).sum();
+        assert!((10_000..10_500).contains(&kept), "{kept}");
+        let mistaken = (0..100_000).filter(|_| ghosts.forget(hashes())).count();
+        assert!(mistaken < 100, "{mistaken}");
     }
 }

@@ -32,10 +32,10 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-/// What an entry costs in memory beyond the bytes of its key, version and value: its slot (80), its place in the index
+/// What an entry costs in memory beyond the bytes of its key, version and value: its slot (76), its place in the index
 /// (6 to 16), the value's reference count (32, once it was read), and what the allocator rounds up. Measured in
-/// docs/benchmarks.md: 138 to 149 for values of 100 B and 1 KiB. What the allocator rounds up for other lengths (up to
-/// a quarter of the value) is not in it, nor are the ghosts of S3-FIFO (some 20 more).
+/// docs/benchmarks.md: 135 to 147 for values of 100 B and 1 KiB, with S3-FIFO and its ghosts 138 to 147. What the
+/// allocator rounds up for other lengths (up to a quarter of the value) is not in it.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 150;
 
 /// A store is split only into shards that hold so many entries and bytes on average. In a shard of fewer the order of
@@ -162,7 +162,7 @@ impl MemoryStore {
     fn place_of(&self, key: &EntryKey) -> (usize, KeyHash) {
         let [a, b, c, d, number @ ..] = self.hasher.hash_one(key.as_bytes()).to_le_bytes();
         let number = u32::from_le_bytes(number) as usize;
-        (number, KeyHash(u32::from_le_bytes([a, b, c, d])))
+        (number, KeyHash::new(u32::from_le_bytes([a, b, c, d])))
     }
 }
 

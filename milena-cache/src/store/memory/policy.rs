@@ -37,11 +37,11 @@ impl EvictionPolicy {
         }
     }
 
-    /// With nothing to decide yet, and ready for so many entries.
-    pub(super) fn begin(self, entries: usize) -> Box<dyn Policy> {
+    /// With nothing to decide yet.
+    pub(super) fn begin(self) -> Box<dyn Policy> {
         match self {
             Self::Lru => Box::new(Lru),
-            Self::S3Fifo => Box::new(S3Fifo::new(entries)),
+            Self::S3Fifo => Box::new(S3Fifo::new()),
         }
     }
 }

@@ -10,7 +10,7 @@
 
 use super::ghosts::Ghosts;
 use super::policy::{Excess, Policy};
-use super::slots::{KeyHash, QueueId, Slot, Slots};
+use super::slots::{KeyHash, QueueId, Slot, Slots, Standing};
 
 const SMALL: QueueId = QueueId(0);
 const MAIN: QueueId = QueueId(1);
@@ -18,9 +18,6 @@ const MAIN: QueueId = QueueId(1);
 /// The small queue's share of entries and bytes is one in so many. The main queue has the rest, and there are as many
 /// ghosts.
 const SMALL_SHARE: u64 = 10;
-
-/// Uses that are counted.
-const USES_MAX: u8 = 3;
 
 /// Uses with which an entry leaves the small queue for the main one.
 const USES_TO_STAY: u8 = 2;
@@ -34,9 +31,9 @@ pub(super) struct S3Fifo {
 }
 
 impl S3Fifo {
-    pub(super) fn new(entries: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            ghosts: Ghosts::with_capacity(entries),
+            ghosts: Ghosts::new(),
         }
     }
 }
@@ -61,8 +58,8 @@ impl Policy for S3Fifo {
     }
 
     fn used(&mut self, slots: &mut Slots, slot: Slot) {
-        let uses = slots.uses_mut(slot);
-        *uses = USES_MAX.min(*uses + 1);
+        let uses = slots.uses(slot) + 1;
+        slots.set_uses(slot, uses.min(Standing::USES_MAX));
     }
 
     fn victim(&mut self, slots: &mut Slots, excess: Excess) -> Option<Slot> {
@@ -71,22 +68,21 @@ impl Policy for S3Fifo {
             let may_stay = steps.next().is_some();
             let main = slots.oldest(MAIN);
             if let Some(oldest) = main.filter(|_| !is_small_full(slots, excess)) {
-                let uses = slots.uses_mut(oldest);
-                if *uses == 0 || !may_stay {
+                let uses = slots.uses(oldest);
+                if uses == 0 || !may_stay {
                     return Some(oldest);
                 }
-                *uses -= 1;
+                slots.set_uses(oldest, uses - 1);
                 slots.move_to(oldest, MAIN);
             } else {
                 let oldest = slots.oldest(SMALL)?;
-                let uses = slots.uses_mut(oldest);
-                if *uses < USES_TO_STAY || !may_stay {
+                if slots.uses(oldest) < USES_TO_STAY || !may_stay {
                     let entries = slots.entries();
                     self.ghosts
                         .remember(slots.hash(oldest), entries - entries / SMALL_SHARE);
                     return Some(oldest);
                 }
-                *uses = 0;
+                slots.set_uses(oldest, 0);
                 slots.move_to(oldest, MAIN);
             }
         }
@@ -100,23 +96,22 @@ mod tests {
 
     use super::*;
     use crate::store::Entry;
-    use crate::store::memory::slots::Standing;
     use crate::store::memory::stored::Stored;
 
     #[test]
     fn a_search_ends_although_everything_was_used() {
-        let mut policy = S3Fifo::new(0);
+        let mut policy = S3Fifo::new();
         let mut slots = Slots::with_capacity(0);
         for number in 0..1_000_u32 {
             let key = EntryKey::new("b", &number.to_le_bytes()).unwrap();
             let stored = Stored::new(&key, Entry::new(Bytes::new()));
-            let slot = slots.insert(KeyHash(number), stored, Standing::new(SMALL));
+            let slot = slots.insert(KeyHash::new(number), stored, Standing::new(SMALL));
             for _ in 0..9 {
                 policy.used(&mut slots, slot);
             }
         }
         let victim = policy.victim(&mut slots, Excess::Entries).unwrap();
         assert_eq!(slots.queue(MAIN).entries, STEPS_MAX as u64);
-        assert_eq!(slots.hash(victim), KeyHash(256));
+        assert_eq!(slots.hash(victim), KeyHash::new(256));
     }
 }

@@ -53,7 +53,7 @@ impl Shard {
     pub(super) fn new(policy: EvictionPolicy, entries: usize) -> Self {
         Self {
             slots: Slots::with_capacity(entries),
-            policy: policy.begin(entries),
+            policy: policy.begin(),
             gone: StoreStats::default(),
             swept: 0,
         }

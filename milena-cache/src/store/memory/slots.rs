@@ -1,6 +1,6 @@
 //! [`Slots`]: every entry in a slot of its own, found by key, in one of the queues of the eviction policy.
 //!
-//! Knows no limits and no policy. A slot takes 80 bytes: one cache line with the entry, and 16 bytes of links, which
+//! Knows no limits and no policy. A slot takes 76 bytes: one cache line with the entry, and 12 bytes of links, which
 //! lie apart, so that moving an entry within its queue touches no other entry. Invariants: a key has one slot at
 //! most; a slot with an entry is in the index and in one queue, any other is in the chain of the vacant.
 
@@ -25,12 +25,28 @@ pub(super) type Slot = u32;
 
 /// What the index knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KeyHash(pub(super) u32);
+pub(super) struct KeyHash(u32);
 
 impl KeyHash {
+    /// The others are the standing's.
+    const BITS: u32 = 29;
+
+    /// Of a hash of which all bits are as good.
+    pub(super) const fn new(hash: u32) -> Self {
+        Self(hash & ((1 << Self::BITS) - 1))
+    }
+
     /// As a hash table takes it: low bits for the place, high bits to tell apart what is near.
-    pub(super) fn spread(self) -> u64 {
-        u64::from(self.0) << 32 | u64::from(self.0)
+    fn spread(self) -> u64 {
+        u64::from(self.0) << (u64::BITS - Self::BITS) | u64::from(self.0)
+    }
+
+    /// Its low bits, and its high ones.
+    pub(super) const fn split(self) -> (u16, u16) {
+        let [low, lower, ..] = self.0.to_le_bytes();
+        let [.., high, higher] = (self.0 << (u32::BITS - Self::BITS)).to_le_bytes();
+        let (low, high) = ([low, lower], [high, higher]);
+        (u16::from_le_bytes(low), u16::from_le_bytes(high))
     }
 }
 
@@ -38,7 +54,7 @@ impl KeyHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueueId(pub(super) u8);
 
-/// Queues that there are.
+/// Queues that there are; a bit tells them apart.
 const QUEUES: usize = 2;
 
 /// Entries from the oldest to the newest.
@@ -64,25 +80,55 @@ impl Queue {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Links {
     older: u32,
     newer: u32,
-    hash: KeyHash,
-    standing: Standing,
+    tag: Tag,
 }
 
 /// Where the policy has put an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     queue: QueueId,
     uses: u8,
 }
 
 impl Standing {
+    /// Uses that can be counted.
+    pub(super) const USES_MAX: u8 = 3;
+
     /// In `queue`, and not used yet.
     pub(super) const fn new(queue: QueueId) -> Self {
         Self { queue, uses: 0 }
+    }
+}
+
+/// The hash of an entry's key and, above it, where it stands: the queue, and two bits of uses.
+#[derive(Clone, Copy, Debug)]
+struct Tag(u32);
+
+impl Tag {
+    fn new(hash: KeyHash, standing: Standing) -> Self {
+        let Standing { queue, uses } = standing;
+        debug_assert!(usize::from(queue.0) < QUEUES && uses <= Standing::USES_MAX);
+        Self(u32::from(queue.0 << 2 | uses) << KeyHash::BITS | hash.0)
+    }
+
+    fn hash(self) -> KeyHash {
+        KeyHash::new(self.0)
+    }
+
+    fn standing(self) -> Standing {
+        let bits = (self.0 >> KeyHash::BITS) as u8;
+        Standing {
+            queue: QueueId(bits >> 2),
+            uses: bits & Standing::USES_MAX,
+        }
+    }
+
+    fn set(&mut self, standing: Standing) {
+        *self = Self::new(self.hash(), standing);
     }
 }
 
@@ -117,7 +163,7 @@ impl Slots {
 
     /// The slot of `key`, whose hash is `hash`.
     pub(super) fn find(&self, hash: KeyHash, key: &EntryKey) -> Option<Slot> {
-        let is_of = |slot: &Slot| self.links[*slot].hash == hash && self[*slot].is_of(key);
+        let is_of = |slot: &Slot| self.links[*slot].tag.hash() == hash && self[*slot].is_of(key);
         self.index.find(hash.spread(), is_of).copied()
     }
 
@@ -126,8 +172,7 @@ impl Slots {
         let links = Links {
             older: NONE,
             newer: NONE,
-            hash,
-            standing,
+            tag: Tag::new(hash, standing),
         };
         let slot = if self.vacant == NONE {
             self.links.push(links);
@@ -141,7 +186,7 @@ impl Slots {
         };
         let links = &self.links;
         self.index
-            .insert_unique(hash.spread(), slot, |slot| links[*slot].hash.spread());
+            .insert_unique(hash.spread(), slot, |slot| links[*slot].tag.hash().spread());
         let charge = self[slot].charge();
         self.queue_mut(standing.queue).count_in(charge);
         self.link(slot, standing.queue);
@@ -150,7 +195,7 @@ impl Slots {
 
     /// Empties `slot`; gives what was in it.
     pub(super) fn remove(&mut self, slot: Slot) -> Stored {
-        let hash = self.links[slot].hash;
+        let hash = self.hash(slot);
         self.index
             .find_entry(hash.spread(), |indexed| *indexed == slot)
             .expect("a slot with an entry is in the index")
@@ -159,14 +204,14 @@ impl Slots {
         let stored = self.stored[slot].take().expect(HELD);
         let links = &mut self.links[slot];
         links.newer = mem::replace(&mut self.vacant, slot);
-        let queue = links.standing.queue;
+        let queue = links.tag.standing().queue;
         self.queue_mut(queue).count_out(stored.charge());
         stored
     }
 
     /// Makes `slot` the newest of `queue`.
     pub(super) fn move_to(&mut self, slot: Slot, queue: QueueId) {
-        let from = self.links[slot].standing.queue;
+        let from = self.standing(slot).queue;
         if from != queue {
             let charge = self[slot].charge();
             self.queue_mut(from).count_out(charge);
@@ -189,16 +234,23 @@ impl Slots {
     }
 
     pub(super) fn hash(&self, slot: Slot) -> KeyHash {
-        self.links[slot].hash
+        self.links[slot].tag.hash()
     }
 
     pub(super) fn standing(&self, slot: Slot) -> Standing {
-        self.links[slot].standing
+        self.links[slot].tag.standing()
     }
 
     /// A count that is the policy's.
-    pub(super) fn uses_mut(&mut self, slot: Slot) -> &mut u8 {
-        &mut self.links[slot].standing.uses
+    pub(super) fn uses(&self, slot: Slot) -> u8 {
+        self.standing(slot).uses
+    }
+
+    /// At most [`Standing::USES_MAX`].
+    pub(super) fn set_uses(&mut self, slot: Slot, uses: u8) {
+        let tag = &mut self.links[slot].tag;
+        let queue = tag.standing().queue;
+        tag.set(Standing { queue, uses });
     }
 
     /// Entries held.
@@ -244,16 +296,13 @@ impl Slots {
         }
         let links = &mut self.links[slot];
         (links.older, links.newer) = (older, NONE);
-        links.standing.queue = queue;
+        let uses = links.tag.standing().uses;
+        links.tag.set(Standing { queue, uses });
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let Links {
-            older,
-            newer,
-            standing: Standing { queue, .. },
-            ..
-        } = self.links[slot];
+        let Links { older, newer, tag } = self.links[slot];
+        let queue = tag.standing().queue;
         if older == NONE {
             self.queue_mut(queue).oldest = newer;
         } else {
@@ -274,5 +323,29 @@ impl std::ops::Index<Slot> for Slots {
 
     fn index(&self, slot: Slot) -> &Stored {
         self.stored[slot].as_ref().expect(HELD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_take_twelve_bytes() {
+        assert_eq!(size_of::<Links>(), 12);
+    }
+
+    #[test]
+    fn a_hash_and_where_an_entry_stands_do_not_touch_each_other() {
+        for hash in [0, 1, (1 << KeyHash::BITS) - 1].map(KeyHash::new) {
+            let mut tag = Tag::new(hash, Standing::new(QueueId(0)));
+            for queue in [QueueId(1), QueueId(0)] {
+                for uses in [Standing::USES_MAX, 0] {
+                    tag.set(Standing { queue, uses });
+                    assert_eq!(tag.standing(), Standing { queue, uses });
+                    assert_eq!(tag.hash(), hash);
+                }
+            }
+        }
     }
 }

@@ -14,13 +14,14 @@ struct Model {
     bytes_max: u64,
     small: Vec<Known>,
     main: Vec<Known>,
-    /// What has come back keeps its place.
-    ghosts: Vec<Option<EntryKey>>,
+    /// By what the store keeps of a key, which two may share. What has come back keeps its place.
+    ghosts: Vec<Option<u16>>,
     evicted_for: [u64; 2],
 }
 
 struct Known {
     key: EntryKey,
+    mark: u16,
     entry: Entry,
     uses: u8,
 }
@@ -42,7 +43,7 @@ impl Model {
         self.main.retain(|known| known.key != *key);
     }
 
-    fn put(&mut self, key: EntryKey, entry: Entry) {
+    fn put(&mut self, key: EntryKey, mark: u16, entry: Entry) {
         let charge = charge(&key, &entry);
         let uses = self.known(&key).map(|known| 3.min(known.uses + 1));
         let was_main = self.main.iter().any(|known| known.key == key);
@@ -61,8 +62,8 @@ impl Model {
                 break;
             }
         }
-        let mut ghosts = self.ghosts.iter_mut();
-        let ghost = ghosts.find(|ghost| uses.is_none() && **ghost == Some(key.clone()));
+        let mut ghosts = self.ghosts.iter_mut().rev();
+        let ghost = ghosts.find(|ghost| uses.is_none() && **ghost == Some(mark));
         let was_ghost = ghost.map(Option::take).is_some();
         let queue = if was_main || was_ghost {
             &mut self.main
@@ -70,7 +71,12 @@ impl Model {
             &mut self.small
         };
         let uses = uses.unwrap_or(0);
-        queue.push(Known { key, entry, uses });
+        queue.push(Known {
+            key,
+            mark,
+            entry,
+            uses,
+        });
     }
 
     /// `size` of a queue is that of which there is too much.
@@ -80,7 +86,7 @@ impl Model {
         if is_small_full || self.main.is_empty() {
             let oldest = self.small.remove(0);
             if oldest.uses < 2 {
-                self.ghosts.push(Some(oldest.key));
+                self.ghosts.push(Some(oldest.mark));
                 let len = self.small.len() + self.main.len() + 1;
                 let excess = self.ghosts.len().saturating_sub(len - len / 10);
                 self.ghosts.drain(..excess);
@@ -117,7 +123,8 @@ proptest! {
                 0..2 => prop_assert_eq!(store.get_now(&key), model.get(&key)),
                 2..4 => {
                     store.insert(&key, of_bytes(bytes));
-                    model.put(key, of_bytes(bytes));
+                    let (_, mark) = store.place_of(&key).1.split();
+                    model.put(key, mark.max(1), of_bytes(bytes));
                 }
                 _ => {
                     remove(&store, &name);
