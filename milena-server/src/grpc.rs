@@ -345,9 +345,12 @@ pub fn answer_due_within(timeout: Duration, clock: &Clock) -> Deadline {
     clock.deadline_in(timeout - margin)
 }
 
-/// How long the caller waits for its answer (`grpc-timeout`).
+/// Where a caller says how long it waits.
+static GRPC_TIMEOUT: http::HeaderName = http::HeaderName::from_static("grpc-timeout");
+
+/// How long the caller waits for its answer.
 fn timeout_of(headers: &http::HeaderMap) -> Option<Duration> {
-    parse_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
+    parse_timeout(headers.get(&GRPC_TIMEOUT)?.to_str().ok()?)
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {

@@ -24,7 +24,8 @@ const BYTES_PER_BATCH_MAX: usize = 8 << 20;
 
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) writes: Vec<Queued>,
+    #[expect(clippy::vec_box, reason = "in the boxes that they came in")]
+    pub(super) writes: Vec<Box<Queued>>,
     uploaded: Vec<Uploaded>,
     keys: HashSet<u64>,
     pub(super) bytes: usize,
@@ -51,7 +52,7 @@ impl Batch {
                 self.bytes += queued.write.bytes();
                 self.record_bytes += queued.write.record_bytes();
                 self.dirty += usize::from(queued.write.dirty.is_some());
-                self.writes.push(*queued);
+                self.writes.push(queued);
                 ControlFlow::Continue(())
             }
             Command::Uploaded(uploaded) => {
@@ -88,9 +89,9 @@ impl Writer {
             let clean = uploaded.filter_map(|it| dirty.location_of(&it.key, it.id));
             let marks = encode_marks(&clean.collect::<Vec<_>>());
             let writes = batch.writes.iter().map(|queued| &queued.write);
-            let records = writes.filter_map(|write| plan::record(log, write));
-            let marks = (!marks.is_empty()).then(|| Record::of_marks(&marks));
-            let records: Vec<_> = records.chain(marks).collect();
+            let mut records = Vec::with_capacity(writes.len() + 1);
+            records.extend(writes.filter_map(|write| plan::record(log, write)));
+            records.extend((!marks.is_empty()).then(|| Record::of_marks(&marks)));
             match log.append(&records) {
                 Ok(()) => {}
                 Err(error) if is_lack_of_descriptors(&error) => refused = Some(error),
@@ -111,7 +112,7 @@ impl Writer {
 
     /// What is dirty is kept or refused; other puts may be declined.
     fn refuse_dirty(&self, batch: &mut Batch) {
-        let is_refused = |queued: &mut Queued| match &self.state {
+        let is_refused = |queued: &mut Box<Queued>| match &self.state {
             State::On { log, .. } => !plan::is_kept(log, &queued.write),
             State::Off { .. } => queued.write.dirty.is_some(),
         };
@@ -125,7 +126,8 @@ impl Writer {
         }
     }
 
-    fn answers(&self, writes: Vec<Queued>, result: &Result<()>) -> BatchAnswers {
+    #[expect(clippy::vec_box, reason = "as in the batch")]
+    fn answers(&self, writes: Vec<Box<Queued>>, result: &Result<()>) -> BatchAnswers {
         let dirty = &self.site.shared.dirty;
         let mut answers = BatchAnswers::default();
         for queued in writes {

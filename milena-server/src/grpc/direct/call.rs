@@ -110,22 +110,29 @@ pub(super) async fn outcome<T>(
     respond: &mut SendResponse<Bytes>,
     timeout: Option<Duration>,
 ) -> Option<Result<T, Status>> {
-    // Most answers are there at once: no timer for those.
-    if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
-        return Some(result);
-    }
-    let expired = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
+    // Made once it is seen that there is something to wait for: most answers are there at once.
+    let mut expired = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = call.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
         }
-    };
-    tokio::select! {
-        biased;
-        result = call => Some(result),
-        _reset = poll_fn(|cx| respond.poll_reset(cx)) => None,
-        () = expired => Some(Err(Status::deadline_exceeded("the caller's deadline has passed"))),
-    }
+        if respond.poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let Some(timeout) = timeout else {
+            return Poll::Pending;
+        };
+        if expired.is_none() {
+            expired.set(Some(tokio::time::sleep(timeout)));
+        }
+        let expired = expired.as_mut().as_pin_mut().expect("it was just made");
+        expired.poll(cx).map(|()| {
+            Some(Err(Status::deadline_exceeded(
+                "the caller's deadline has passed",
+            )))
+        })
+    })
+    .await
 }
 
 /// Reads the one message of a request, of which `first` was read.

@@ -403,6 +403,25 @@ async fn a_dirty_value_that_is_carried_over_to_make_room_for_a_newer_one_is_supe
     }
 }
 
+#[tokio::test]
+async fn what_is_dirty_is_superseded_without_reading_it() {
+    let fixture = fixture();
+    let store = fixture.open().await;
+    store.store_dirty("k", "old").await;
+    let unreadable = Faults {
+        reads: true,
+        ..Faults::default()
+    };
+    fixture.files.set_faults(unreadable);
+    store.store_dirty("k", "new").await;
+    store.remove_dirty("k").await;
+    store.store_dirty("k", "newest").await;
+    fixture.files.set_faults(Faults::default());
+    assert_eq!(store.value("k").await.as_deref(), Some("newest"));
+    assert_eq!(store.stats().damaged, 0, "what could not be read would be");
+    assert_eq!(store.shared.index.candidates(key("k").hash64()).len(), 1);
+}
+
 /// What is left of the torn one may not be carried over: it would be newer then than what is dirty, and all that the
 /// next opening knows of the key.
 #[tokio::test]
