@@ -6,7 +6,8 @@ import tempfile
 
 import system
 
-WRITE_BACK = {"WRITE_MODE": "write-back", "WRITE_BACK_MAX_BYTES": "2GiB"}
+# Memory holds little more than the keys there are: a new one evicts, as in a node that has run for a while.
+SETTINGS = {"WRITE_MODE": "write-back", "WRITE_BACK_MAX_BYTES": "2GiB", "LRU_MAX_BYTES": "32MiB"}
 OLD_KEYS = {"distribution": "uniform"}
 NEW_KEYS = {"distribution": "sequential", "keys": 100_000_000, "bucket": "new"}
 
@@ -15,7 +16,7 @@ class Case:
     """What is asked of a node with these settings, and the tier that has to answer."""
 
     def __init__(self, ask, tier=None, s3_answers=False, **settings):
-        self.ask, self.tier, self.s3_answers, self.settings = ask, tier, s3_answers, WRITE_BACK | settings
+        self.ask, self.tier, self.s3_answers, self.settings = ask, tier, s3_answers, SETTINGS | settings
 
 
 CASES = {
