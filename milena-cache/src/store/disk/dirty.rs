@@ -32,8 +32,8 @@ pub(super) struct DirtyRecords {
     has_emptied: Notify,
 }
 
-/// Where the dirty write of a key lies, and what its record says.
-pub(super) struct Lies {
+/// Where the record of a dirty write lies, and what its head says.
+pub(super) struct DirtyHead {
     pub(super) location: Location,
     pub(super) is_deleted: bool,
     pub(super) needed_until: Until,
@@ -161,14 +161,14 @@ impl DirtyRecords {
         })
     }
 
-    /// Where the dirty write of `key` lies, if that is known.
-    pub(super) fn find_record(&self, key: &EntryKey) -> Option<Lies> {
+    /// The head of the dirty write of `key`, if it is known where that lies.
+    pub(super) fn find_head(&self, key: &EntryKey) -> Option<DirtyHead> {
         if self.count() == 0 {
             return None;
         }
         self.lock(|table| {
             let record = table.get(key)?;
-            Some(Lies {
+            Some(DirtyHead {
                 location: record.location?,
                 is_deleted: record.what == Dirty::Deleted,
                 needed_until: record.needed_until,

@@ -9,11 +9,11 @@ use super::format::SegmentId;
 use super::index::Location;
 
 #[derive(Default)]
-pub(super) struct Places(BTreeMap<SegmentId, Lying>);
+pub(super) struct Places(BTreeMap<SegmentId, InSegment>);
 
 /// What lies in one segment.
 #[derive(Default)]
-struct Lying {
+struct InSegment {
     /// By offset.
     places: Vec<Place>,
     /// How many are not struck out.
@@ -27,7 +27,7 @@ struct Place {
     slot: Option<u32>,
 }
 
-impl Lying {
+impl InSegment {
     fn find(&self, offset: u32) -> Result<usize, usize> {
         let places = &self.places;
         places.binary_search_by_key(&offset, |place| place.offset)
@@ -42,42 +42,42 @@ impl Places {
             offset,
             bytes,
         } = location;
-        let lying = self.0.entry(segment).or_default();
+        let here = self.0.entry(segment).or_default();
         let place = Place {
             offset,
             bytes,
             slot: Some(slot),
         };
-        lying.count += 1;
-        if lying.places.last().is_none_or(|last| last.offset < offset) {
-            lying.places.push(place);
+        here.count += 1;
+        if here.places.last().is_none_or(|last| last.offset < offset) {
+            here.places.push(place);
             return;
         }
-        match lying.find(offset) {
-            Ok(at) => lying.places[at] = place,
-            Err(at) => lying.places.insert(at, place),
+        match here.find(offset) {
+            Ok(at) => here.places[at] = place,
+            Err(at) => here.places.insert(at, place),
         }
     }
 
     /// Strikes out what lies at `location`.
     pub(super) fn remove(&mut self, location: Location) {
-        let Some(lying) = self.0.get_mut(&location.segment) else {
+        let Some(here) = self.0.get_mut(&location.segment) else {
             return;
         };
-        if let Ok(at) = lying.find(location.offset)
-            && lying.places[at].slot.take().is_some()
+        if let Ok(at) = here.find(location.offset)
+            && here.places[at].slot.take().is_some()
         {
-            lying.count -= 1;
+            here.count -= 1;
         }
-        if lying.count == 0 {
+        if here.count == 0 {
             self.0.remove(&location.segment);
         }
     }
 
     /// Whose record lies there.
     pub(super) fn find(&self, segment: SegmentId, offset: u32) -> Option<u32> {
-        let lying = self.0.get(&segment)?;
-        lying.places[lying.find(offset).ok()?].slot
+        let here = self.0.get(&segment)?;
+        here.places[here.find(offset).ok()?].slot
     }
 
     /// Whether any lies in this segment.
@@ -87,15 +87,15 @@ impl Places {
 
     /// The slots of those in this segment, in the order of the log.
     pub(super) fn slots(&self, segment: SegmentId) -> impl Iterator<Item = u32> {
-        let lying = self.0.get(&segment).into_iter();
-        lying.flat_map(|lying| lying.places.iter().filter_map(|place| place.slot))
+        let here = self.0.get(&segment).into_iter();
+        here.flat_map(|here| here.places.iter().filter_map(|place| place.slot))
     }
 
     /// All, in the order of the log.
     pub(super) fn locations(&self) -> Vec<Location> {
-        let mut locations = Vec::with_capacity(self.0.values().map(|lying| lying.count).sum());
-        for (segment, lying) in &self.0 {
-            let places = lying.places.iter().filter(|place| place.slot.is_some());
+        let mut locations = Vec::with_capacity(self.0.values().map(|here| here.count).sum());
+        for (segment, here) in &self.0 {
+            let places = here.places.iter().filter(|place| place.slot.is_some());
             locations.extend(places.map(|place| Location {
                 segment: *segment,
                 offset: place.offset,

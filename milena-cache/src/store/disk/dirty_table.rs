@@ -23,6 +23,9 @@ use crate::store::write_back::{Dirty, WriteId};
 /// The number of a slot that holds a record.
 pub(super) type Slot = u32;
 
+/// When nothing is dirty, no more vacant slots are kept.
+const VACANT_MAX: usize = 4_096;
+
 /// See the file's head.
 pub(super) struct DirtyTable {
     hasher: DefaultHashBuilder,
@@ -226,6 +229,10 @@ impl DirtyTable {
         }
         self.bytes -= record.bytes;
         self.vacant.push(slot);
+        if self.index.is_empty() && self.vacant.len() > VACANT_MAX {
+            // What an outage has filled.
+            self.clear();
+        }
         record
     }
 
@@ -408,6 +415,22 @@ mod tests {
         assert_eq!((table.len(), table.bytes), (1, 100));
         table.remove_key("b");
         assert_eq!((table.oldest(), table.len(), table.bytes), (None, 0, 0));
+    }
+
+    #[test]
+    fn what_many_have_taken_is_given_back_when_none_is_left() {
+        let names: Vec<_> = (0..=VACANT_MAX).map(|number| number.to_string()).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let (mut table, begun) = table(&names);
+        let id = table.get(&key("0")).unwrap().id;
+        for name in &names[1..] {
+            table.remove_key(name);
+        }
+        assert_eq!(table.take_name().as_deref(), Some("0"));
+        table.remove_key("0");
+        assert_eq!((table.records.len(), table.vacant.capacity()), (0, 0));
+        table.write("0", at(0), begun);
+        assert_ne!(table.get(&key("0")).unwrap().id, id);
     }
 
     #[test]

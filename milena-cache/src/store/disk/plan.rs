@@ -188,7 +188,7 @@ fn superseded_dirty(
     candidates: &[Candidate],
 ) -> Option<Superseded> {
     let [only] = candidates else { return None };
-    let dirty = shared.dirty.find_record(&write.key)?;
+    let dirty = shared.dirty.find_head(&write.key)?;
     let kind = if dirty.is_deleted {
         Kind::Tombstone
     } else {

@@ -44,11 +44,9 @@ impl Ghosts {
         }
         let kept = len_max.div_ceil(self.queues.len()).min(QUEUE_MARKS);
         let (Queue(marks), mark) = self.queue_and_mark(hash);
-        if let Some(kept) = marks.get_mut(..kept)
-            && let Some(oldest) = kept.len().checked_sub(1)
-        {
-            kept.copy_within(..oldest, 1);
-            kept[0] = mark;
+        if kept > 0 {
+            marks.copy_within(..kept - 1, 1);
+            marks[0] = mark;
         }
         marks[kept..].fill(0);
     }
