@@ -197,12 +197,19 @@ impl DirtyRecords {
         self.count() > 0 && self.lock(|table| table.places.has(segment))
     }
 
-    /// Those that lie in this segment, in the order of the log.
-    pub(super) fn of_segment(&self, segment: SegmentId) -> Vec<(EntryKey, Location)> {
+    /// The first of those that lie in this segment, in the order of the log: with so many bytes, or a little more.
+    pub(super) fn of_segment(
+        &self,
+        segment: SegmentId,
+        bytes_max: u64,
+    ) -> Vec<(EntryKey, Location)> {
         self.lock(|table| {
-            let found = table.of_segment(segment).filter_map(|record| {
+            let mut bytes = 0;
+            let found = table.of_segment(segment).map_while(|record| {
                 let location = record.location?;
-                Some((record.key.clone(), location))
+                let is_taken = bytes < bytes_max;
+                bytes += u64::from(location.bytes);
+                is_taken.then(|| (record.key.clone(), location))
             });
             found.collect()
         })
@@ -215,7 +222,7 @@ impl DirtyRecords {
 
     /// Forgets those of a segment that is lost; says how many.
     pub(super) fn lose_segment(&self, segment: SegmentId) -> usize {
-        let lost = self.of_segment(segment);
+        let lost = self.of_segment(segment, u64::MAX);
         for (key, _) in &lost {
             self.remove(key);
         }

@@ -85,16 +85,12 @@ impl Log {
         let shared = &self.site.shared;
         let segment = shared.segments.find(oldest);
         let segment = segment.expect("what is dirty can be read from the start");
-        let mut pinned = Vec::new();
-        let mut bytes = 0;
-        for (key, location) in shared.dirty.of_segment(oldest) {
-            if bytes >= BYTES_PER_WRITE {
-                break;
-            }
+        let first = shared.dirty.of_segment(oldest, BYTES_PER_WRITE);
+        let read = |(key, location)| {
             let key_hash = (self.site.key_hash)(&key);
-            pinned.push(Pinned::read(&segment, key, key_hash, location));
-            bytes += u64::from(location.bytes);
-        }
+            Pinned::read(&segment, key, key_hash, location)
+        };
+        let pinned: Vec<_> = first.into_iter().map(read).collect();
         let damaged = pinned.iter().filter(|it| it.whole.is_none());
         Counters::add(&shared.counters.damaged, damaged.count() as u64);
         let records: Vec<_> = pinned.iter().map(Pinned::record).collect();
