@@ -11,8 +11,8 @@ use milena_cluster::key::EntryKey;
 use milena_server::clock::{Clock, UnixMillis};
 use tokio::sync::{Notify, oneshot};
 
-pub(super) use super::dirty_table::NewDirty;
 use super::dirty_table::{DirtyTable, Slot};
+pub(super) use super::dirty_table::{DirtyWrite, NewDirty};
 use super::format::{SegmentId, Until};
 use super::index::Location;
 use super::record::Name;
@@ -30,13 +30,6 @@ pub(super) struct DirtyRecords {
     pub(super) has_shrunk: Notify,
     /// Nothing is dirty any more.
     has_emptied: Notify,
-}
-
-/// Where the record of a dirty write lies, and what its head says.
-pub(super) struct DirtyHead {
-    pub(super) location: Location,
-    pub(super) is_deleted: bool,
-    pub(super) needed_until: Until,
 }
 
 impl DirtyRecords {
@@ -114,8 +107,8 @@ impl DirtyRecords {
     /// The durable tier has this write. Nothing of the key is dirty any more, unless it was written since.
     pub(super) fn clean(&self, key: &EntryKey, id: WriteId) {
         self.lock(|table| match table.find(key) {
-            Some(slot) if table[slot].id == id => remove(table, slot),
-            Some(_) => table.give_back(key, false),
+            Some(slot) if table[slot].write.id == id => remove(table, slot),
+            Some(slot) => table.give_back(slot, false),
             None => {}
         });
         self.has_shrunk.notify_one();
@@ -125,9 +118,10 @@ impl DirtyRecords {
     /// As [`DirtyRecords::clean`], but it cannot be written down: the key stays, and is not taken again.
     pub(super) fn clean_unmarked(&self, key: &EntryKey, id: WriteId) {
         self.lock(|table| {
-            if let Some(record) = table.get_mut(key)
-                && record.id == id
+            if let Some(slot) = table.find(key)
+                && table[slot].write.id == id
             {
+                let record = &mut table[slot];
                 record.is_unmarked = true;
                 tell(record.waiting.drain(..));
             }
@@ -138,42 +132,21 @@ impl DirtyRecords {
     pub(super) fn is_all_sent(&self) -> bool {
         self.lock(|table| {
             let mut records = table.iter();
-            records.all(|record| record.is_unmarked || record.location.is_none())
+            records.all(|record| record.is_unmarked || record.write.location.is_none())
         })
     }
 
     /// Where the record of this write lies, if it is still the newest of its key.
     pub(super) fn location_of(&self, key: &EntryKey, id: WriteId) -> Option<Location> {
-        self.lock(|table| {
-            let record = table.get(key).filter(|record| record.id == id)?;
-            record.location
-        })
+        self.find(key).filter(|write| write.id == id)?.location
     }
 
-    /// The dirty write of `key`, and where its record lies.
-    pub(super) fn find(&self, key: &EntryKey) -> Option<(WriteId, Dirty, Option<Location>)> {
+    /// The dirty write of `key`.
+    pub(super) fn find(&self, key: &EntryKey) -> Option<DirtyWrite> {
         if self.count() == 0 {
             return None;
         }
-        self.lock(|table| {
-            let record = table.get(key)?;
-            Some((record.id, record.what, record.location))
-        })
-    }
-
-    /// The head of the dirty write of `key`, if it is known where that lies.
-    pub(super) fn find_head(&self, key: &EntryKey) -> Option<DirtyHead> {
-        if self.count() == 0 {
-            return None;
-        }
-        self.lock(|table| {
-            let record = table.get(key)?;
-            Some(DirtyHead {
-                location: record.location?,
-                is_deleted: record.what == Dirty::Deleted,
-                needed_until: record.needed_until,
-            })
-        })
+        self.lock(|table| table.find(key).map(|slot| table[slot].write))
     }
 
     /// Whether a record of this key is dirty that does not lie at `location`.
@@ -182,7 +155,7 @@ impl DirtyRecords {
             return false;
         }
         let found = name.key().and_then(|key| self.find(&key));
-        found.is_some_and(|(_, _, known)| known != Some(location))
+        found.is_some_and(|write| write.location != Some(location))
     }
 
     pub(super) fn is_at(&self, location: Location) -> bool {
@@ -206,7 +179,7 @@ impl DirtyRecords {
         self.lock(|table| {
             let mut bytes = 0;
             let found = table.of_segment(segment).map_while(|record| {
-                let location = record.location?;
+                let location = record.write.location?;
                 let is_taken = bytes < bytes_max;
                 bytes += u64::from(location.bytes);
                 is_taken.then(|| (record.key.clone(), location))
@@ -241,7 +214,7 @@ impl DirtyRecords {
 
     /// See `WriteBackStore::not_uploaded`.
     pub(super) fn give_back(&self, key: &EntryKey) {
-        self.lock(|table| table.give_back(key, true));
+        self.lock(|table| table.find(key).map(|slot| table.give_back(slot, true)));
         self.can_take.notify_one();
     }
 
@@ -249,10 +222,10 @@ impl DirtyRecords {
     /// is not now.
     pub(super) fn wait_for(&self, key: &EntryKey) -> Option<oneshot::Receiver<()>> {
         let waiting = self.lock(|table| {
-            let record = table.get_mut(key).filter(|record| !record.is_unmarked)?;
+            let slot = table.find(key).filter(|slot| !table[*slot].is_unmarked)?;
             let (done, waiting) = oneshot::channel();
-            record.waiting.push(done);
-            table.prefer(key);
+            table[slot].waiting.push(done);
+            table.prefer(slot);
             Some(waiting)
         });
         self.can_take.notify_one();

@@ -6,7 +6,7 @@
 //! in a chain of turns unless somebody has taken it.
 
 use std::hash::BuildHasher;
-use std::ops::Index;
+use std::ops::{Index, IndexMut};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use milena_cluster::key::EntryKey;
@@ -56,7 +56,7 @@ struct Turns {
 impl Turns {
     fn of(&mut self, record: &Record) -> Option<&mut Chain> {
         // What cannot be read cannot be uploaded.
-        let has_turn = record.location.is_some() && !record.is_taken;
+        let has_turn = record.write.location.is_some() && !record.is_taken;
         has_turn.then_some(if record.is_awaited {
             &mut self.awaited
         } else {
@@ -65,15 +65,21 @@ impl Turns {
     }
 }
 
-/// A dirty record.
-pub(super) struct Record {
-    pub(super) key: EntryKey,
+/// The newest write of a key, which is dirty.
+#[derive(Clone, Copy)]
+pub(super) struct DirtyWrite {
     pub(super) id: WriteId,
     pub(super) what: Dirty,
-    /// `None` if it is not known whether there is one.
+    /// Where its record lies; `None` if it is not known whether there is one.
     pub(super) location: Option<Location>,
     /// Until when it hides what is older.
     pub(super) needed_until: Until,
+}
+
+/// A dirty record.
+pub(super) struct Record {
+    pub(super) key: EntryKey,
+    pub(super) write: DirtyWrite,
     bytes: u64,
     /// When the key became dirty.
     since: Instant,
@@ -119,18 +125,13 @@ impl DirtyTable {
     }
 
     pub(super) fn find(&self, key: &EntryKey) -> Option<Slot> {
+        self.find_by(self.hasher.hash_one(key), key)
+    }
+
+    fn find_by(&self, hash: u64, key: &EntryKey) -> Option<Slot> {
         let is_of = |it: &Indexed| self[it.slot].key == *key;
-        let found = self.index.find(self.hasher.hash_one(key), is_of)?;
+        let found = self.index.find(hash, is_of)?;
         Some(found.slot)
-    }
-
-    pub(super) fn get(&self, key: &EntryKey) -> Option<&Record> {
-        Some(&self[self.find(key)?])
-    }
-
-    pub(super) fn get_mut(&mut self, key: &EntryKey) -> Option<&mut Record> {
-        let slot = self.find(key)?;
-        Some(self.record_mut(slot))
     }
 
     /// Since when the oldest is dirty.
@@ -153,8 +154,9 @@ impl DirtyTable {
     /// The newest write of its key is this one, which lies at `location`, if that is known. Of the one before it stays
     /// how old it is, its turn, and who waits.
     pub(super) fn add(&mut self, new: NewDirty<'_>, location: Option<Location>, now: Instant) {
-        let known = self.find(new.key);
-        let slot = known.unwrap_or_else(|| self.insert(new.key.clone(), now));
+        let hash = self.hasher.hash_one(new.key);
+        let known = self.find_by(hash, new.key);
+        let slot = known.unwrap_or_else(|| self.insert(hash, new.key.clone(), now));
         let record = self.records[slot].as_mut().expect(HELD);
         let turn = self.turns.of(record);
         let had_turn = turn.is_some();
@@ -163,15 +165,17 @@ impl DirtyTable {
         {
             turn.remove(slot);
         }
-        if let Some(before) = record.location {
+        if let Some(before) = record.write.location {
             self.places.remove(before);
         }
         self.last_id += 1;
         self.bytes = self.bytes - record.bytes + new.bytes;
-        record.id = WriteId(self.last_id);
-        record.what = new.what;
-        record.location = location;
-        record.needed_until = new.needed_until;
+        record.write = DirtyWrite {
+            id: WriteId(self.last_id),
+            what: new.what,
+            location,
+            needed_until: new.needed_until,
+        };
         record.bytes = new.bytes;
         record.is_unmarked = false;
         if let Some(location) = location {
@@ -183,14 +187,15 @@ impl DirtyTable {
     }
 
     /// A slot for a key that has none. What it holds lies nowhere yet.
-    fn insert(&mut self, key: EntryKey, since: Instant) -> Slot {
-        let hash = self.hasher.hash_one(&key);
+    fn insert(&mut self, hash: u64, key: EntryKey, since: Instant) -> Slot {
         let record = Some(Record {
             key,
-            id: WriteId(0),
-            what: Dirty::Unknown,
-            location: None,
-            needed_until: Until::PAST,
+            write: DirtyWrite {
+                id: WriteId(0),
+                what: Dirty::Unknown,
+                location: None,
+                needed_until: Until::PAST,
+            },
             bytes: 0,
             since,
             is_taken: false,
@@ -224,7 +229,7 @@ impl DirtyTable {
         if let Some(turn) = self.turns.of(&record) {
             turn.remove(slot);
         }
-        if let Some(location) = record.location {
+        if let Some(location) = record.write.location {
             self.places.remove(location);
         }
         self.bytes -= record.bytes;
@@ -238,7 +243,7 @@ impl DirtyTable {
 
     /// The record in this slot lies elsewhere now.
     pub(super) fn move_to(&mut self, slot: Slot, location: Location) {
-        if let Some(before) = self.record_mut(slot).location.replace(location) {
+        if let Some(before) = self[slot].write.location.replace(location) {
             self.places.remove(before);
         }
         self.places.add(location, slot);
@@ -254,16 +259,12 @@ impl DirtyTable {
         };
         let slot = turn.first()?;
         turn.remove(slot);
-        let record = self.record_mut(slot);
-        record.is_taken = true;
-        Some(record)
+        self[slot].is_taken = true;
+        Some(&self[slot])
     }
 
     /// Gives back what was taken: it comes last, or first.
-    pub(super) fn give_back(&mut self, key: &EntryKey, is_last: bool) {
-        let Some(slot) = self.find(key) else {
-            return;
-        };
+    pub(super) fn give_back(&mut self, slot: Slot, is_last: bool) {
         let record = self.records[slot].as_mut().expect(HELD);
         if !std::mem::take(&mut record.is_taken) {
             return;
@@ -275,11 +276,8 @@ impl DirtyTable {
         }
     }
 
-    /// Lets `key` come before those that nobody waits for.
-    pub(super) fn prefer(&mut self, key: &EntryKey) {
-        let Some(slot) = self.find(key) else {
-            return;
-        };
+    /// Lets it come before those that nobody waits for.
+    pub(super) fn prefer(&mut self, slot: Slot) {
         let record = self.records[slot].as_mut().expect(HELD);
         if record.is_awaited {
             return;
@@ -297,10 +295,6 @@ impl DirtyTable {
     pub(super) fn of_segment(&self, segment: SegmentId) -> impl Iterator<Item = &Record> {
         self.places.slots(segment).map(|slot| &self[slot])
     }
-
-    fn record_mut(&mut self, slot: Slot) -> &mut Record {
-        self.records[slot].as_mut().expect(HELD)
-    }
 }
 
 const HELD: &str = "whoever has a slot's number knows that it holds a record";
@@ -310,6 +304,12 @@ impl Index<Slot> for DirtyTable {
 
     fn index(&self, slot: Slot) -> &Record {
         self.records[slot].as_ref().expect(HELD)
+    }
+}
+
+impl IndexMut<Slot> for DirtyTable {
+    fn index_mut(&mut self, slot: Slot) -> &mut Record {
+        self.records[slot].as_mut().expect(HELD)
     }
 }
 
@@ -350,9 +350,16 @@ mod tests {
             Some(String::from_utf8(record.key.key().to_vec()).unwrap())
         }
 
+        fn slot_of(&self, name: &str) -> Slot {
+            self.find(&key(name)).unwrap()
+        }
+
+        fn id_of(&self, name: &str) -> WriteId {
+            self[self.slot_of(name)].write.id
+        }
+
         fn remove_key(&mut self, name: &str) {
-            let slot = self.find(&key(name)).unwrap();
-            self.remove(slot);
+            self.remove(self.slot_of(name));
         }
     }
 
@@ -370,8 +377,8 @@ mod tests {
     fn the_oldest_is_taken_first_and_one_that_is_waited_for_before_it() {
         let (mut table, begun) = table(&["a", "b", "c", "d"]);
         table.write("a", at(9), begun);
-        table.prefer(&key("c"));
-        table.prefer(&key("c"));
+        table.prefer(table.slot_of("c"));
+        table.prefer(table.slot_of("c"));
         let taken = [(); 5].map(|()| table.take_name());
         let expected = [Some("c"), Some("a"), Some("b"), Some("d"), None];
         assert_eq!(taken, expected.map(|name| name.map(str::to_owned)));
@@ -383,11 +390,11 @@ mod tests {
         for name in ["a", "b"] {
             assert_eq!(table.take_name().as_deref(), Some(name));
         }
-        table.give_back(&key("a"), true);
+        table.give_back(table.slot_of("a"), true);
         table.write("b", at(9), begun);
-        table.give_back(&key("b"), false);
+        table.give_back(table.slot_of("b"), false);
         // Nobody has taken it.
-        table.give_back(&key("c"), true);
+        table.give_back(table.slot_of("c"), true);
         for name in ["b", "c", "a"] {
             assert_eq!(table.take_name().as_deref(), Some(name));
         }
@@ -422,7 +429,7 @@ mod tests {
         let names: Vec<_> = (0..=VACANT_MAX).map(|number| number.to_string()).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let (mut table, begun) = table(&names);
-        let id = table.get(&key("0")).unwrap().id;
+        let id = table.id_of("0");
         for name in &names[1..] {
             table.remove_key(name);
         }
@@ -430,16 +437,16 @@ mod tests {
         table.remove_key("0");
         assert_eq!((table.records.len(), table.vacant.capacity()), (0, 0));
         table.write("0", at(0), begun);
-        assert_ne!(table.get(&key("0")).unwrap().id, id);
+        assert_ne!(table.id_of("0"), id);
     }
 
     #[test]
     fn names_of_writes_are_never_given_twice() {
         let (mut table, begun) = table(&["a"]);
-        let id = table.get(&key("a")).unwrap().id;
+        let id = table.id_of("a");
         table.clear();
         assert_eq!((table.len(), table.take_name()), (0, None));
         table.write("a", at(0), begun);
-        assert_ne!(table.get(&key("a")).unwrap().id, id);
+        assert_ne!(table.id_of("a"), id);
     }
 }

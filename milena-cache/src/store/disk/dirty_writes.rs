@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use super::caller::WRITE_BYTES_MAX;
+use super::dirty::DirtyWrite;
 use super::dirty_room::Promise;
 use super::index::{Candidate, Location};
 use super::plan::Write;
@@ -76,8 +77,7 @@ impl WriteBackStore for DiskStore {
     }
 
     fn dirty(&self, key: &EntryKey) -> Option<Dirty> {
-        let (_, what, _) = self.shared.dirty.find(key)?;
-        Some(what)
+        self.shared.dirty.find(key).map(|write| write.what)
     }
 
     fn take_dirty(&self) -> Option<EntryKey> {
@@ -163,7 +163,12 @@ impl Shared {
         hash: u64,
         now: UnixMillis,
     ) -> Result<Option<Found>, E> {
-        while let Some((_, Dirty::Put { expires_at }, Some(location))) = self.dirty.find(key) {
+        while let Some(DirtyWrite {
+            what: Dirty::Put { expires_at },
+            location: Some(location),
+            ..
+        }) = self.dirty.find(key)
+        {
             if expires_at.is_some_and(|end| end <= now) {
                 break;
             }
@@ -190,7 +195,9 @@ impl Shared {
 
     fn unsent(&self, key: &EntryKey, hash: u64) -> Option<Unsent> {
         loop {
-            let (id, what, location) = self.dirty.find(key)?;
+            let DirtyWrite {
+                id, what, location, ..
+            } = self.dirty.find(key)?;
             let location = location?;
             let write = match what {
                 Dirty::Deleted => Some(UnsentWrite::Delete),

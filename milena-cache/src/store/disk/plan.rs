@@ -15,6 +15,7 @@ use super::record::{Head, Kind, Name};
 use super::reservation::Reservation;
 use super::shared::Shared;
 use crate::store::Entry;
+use crate::store::write_back::Dirty;
 
 /// A put or delete on its way to the log.
 pub(super) struct Write {
@@ -188,14 +189,13 @@ fn superseded_dirty(
     candidates: &[Candidate],
 ) -> Option<Superseded> {
     let [only] = candidates else { return None };
-    let dirty = shared.dirty.find_head(&write.key)?;
-    let kind = if dirty.is_deleted {
-        Kind::Tombstone
-    } else {
-        Kind::Put
+    let dirty = shared.dirty.find(&write.key)?;
+    let kind = match dirty.what {
+        Dirty::Deleted => Kind::Tombstone,
+        Dirty::Put { .. } | Dirty::Unknown => Kind::Put,
     };
-    (dirty.location == only.location).then_some(Superseded {
-        record: Some((dirty.location, kind)),
+    (dirty.location == Some(only.location)).then_some(Superseded {
+        record: Some((only.location, kind)),
         needed_until: dirty.needed_until,
     })
 }

@@ -432,8 +432,7 @@ async fn after_a_torn_write_the_older_one_is_what_is_dirty_and_known_to_lie_else
     store.store_dirty("k", &"torn".repeat(200)).await;
     let key = key("k");
     let dirty = &store.shared.dirty;
-    let (_, _, torn) = dirty.find(&key).unwrap();
-    let torn = torn.unwrap();
+    let torn = dirty.find(&key).unwrap().location.unwrap();
     assert!(!dirty.is_elsewhere(Name::from(&key), torn));
     drop(store);
     assert!(fixture.files.tear_last_write(100));
