@@ -311,13 +311,9 @@ fn begin<U: Unary>(
         Some(method) => {
             let at_once = || call::answer_now(shared, method, request, respond, cx);
             let incoming = catch_unwind(AssertUnwindSafe(at_once)).ok()??;
-            let shared = Arc::clone(shared);
-            isolated(call::answer(shared, method, incoming))
+            isolated(call::answer(Arc::clone(shared), method, incoming))
         }
-        None => {
-            let shared = Arc::clone(shared);
-            isolated(async move { routed::answer(&shared, request, respond).await })
-        }
+        None => isolated(routed::answer(Arc::clone(shared), request, respond)),
     })
 }
 

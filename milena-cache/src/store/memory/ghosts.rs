@@ -6,8 +6,8 @@
 
 use super::slots::KeyHash;
 
-/// What is kept of a hash.
-type Mark = u16;
+/// What is kept of a hash; 0 of none.
+pub(super) type Mark = u16;
 
 /// Marks of one queue: a cache line of them.
 const QUEUE_MARKS: usize = 32;
@@ -43,26 +43,31 @@ impl Ghosts {
             self.queues.extend_from_within(..);
         }
         let kept = len_max.div_ceil(self.queues.len()).min(QUEUE_MARKS);
-        let (Queue(marks), mark) = self.queue_and_mark(hash);
+        let Queue(marks) = self.queue_of(hash);
         if kept > 0 {
             marks.copy_within(..kept - 1, 1);
-            marks[0] = mark;
+            marks[0] = mark_of(hash);
         }
         marks[kept..].fill(0);
     }
 
     /// Whether `hash` was remembered. It is not any more.
     pub(super) fn forget(&mut self, hash: KeyHash) -> bool {
-        let (Queue(marks), mark) = self.queue_and_mark(hash);
+        let (Queue(marks), mark) = (self.queue_of(hash), mark_of(hash));
         let found = marks.iter_mut().find(|known| **known == mark);
         found.map(|known| *known = 0).is_some()
     }
 
-    fn queue_and_mark(&mut self, hash: KeyHash) -> (&mut Queue, Mark) {
-        let (low, high) = hash.split();
+    fn queue_of(&mut self, hash: KeyHash) -> &mut Queue {
+        let (low, _) = hash.split();
         let queue = usize::from(low) & (self.queues.len() - 1);
-        (&mut self.queues[queue], high.max(1))
+        &mut self.queues[queue]
     }
+}
+
+pub(super) fn mark_of(hash: KeyHash) -> Mark {
+    let (_, high) = hash.split();
+    high.max(1)
 }
 
 #[cfg(test)]

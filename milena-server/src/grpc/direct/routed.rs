@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::grpc::{refuse_over_long_message, timeout_of};
 
 /// Has tonic answer one call.
 pub(super) async fn answer<U>(
-    shared: &Shared<U>,
+    shared: Arc<Shared<U>>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {

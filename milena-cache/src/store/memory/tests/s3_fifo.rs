@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::memory::ghosts::{Mark, mark_of};
 
 const SMALL: QueueId = QueueId(0);
 const MAIN: QueueId = QueueId(1);
@@ -15,13 +16,13 @@ struct Model {
     small: Vec<Known>,
     main: Vec<Known>,
     /// By what the store keeps of a key, which two may share. What has come back keeps its place.
-    ghosts: Vec<Option<u16>>,
+    ghosts: Vec<Option<Mark>>,
     evicted_for: [u64; 2],
 }
 
 struct Known {
     key: EntryKey,
-    mark: u16,
+    mark: Mark,
     entry: Entry,
     uses: u8,
 }
@@ -43,7 +44,7 @@ impl Model {
         self.main.retain(|known| known.key != *key);
     }
 
-    fn put(&mut self, key: EntryKey, mark: u16, entry: Entry) {
+    fn put(&mut self, key: EntryKey, mark: Mark, entry: Entry) {
         let charge = charge(&key, &entry);
         let uses = self.known(&key).map(|known| 3.min(known.uses + 1));
         let was_main = self.main.iter().any(|known| known.key == key);
@@ -123,8 +124,8 @@ proptest! {
                 0..2 => prop_assert_eq!(store.get_now(&key), model.get(&key)),
                 2..4 => {
                     store.insert(&key, of_bytes(bytes));
-                    let (_, mark) = store.place_of(&key).1.split();
-                    model.put(key, mark.max(1), of_bytes(bytes));
+                    let (_, hash) = store.place_of(&key);
+                    model.put(key, mark_of(hash), of_bytes(bytes));
                 }
                 _ => {
                     remove(&store, &name);
