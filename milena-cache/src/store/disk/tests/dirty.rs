@@ -441,3 +441,37 @@ async fn after_a_torn_write_the_older_one_is_what_is_dirty_and_known_to_lie_else
     assert_eq!(store.value("k").await.as_deref(), Some("old"));
     assert!(store.shared.dirty.is_elsewhere(Name::from(&key), torn));
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_torn_write_is_not_carried_over_past_the_older_one_that_is_dirty() {
+    let mut fixture = fixture();
+    // What fills a segment is in its records.
+    fixture.config.record_bytes_max = fixture.config.segment_bytes / 2;
+    let store = fixture.open().await;
+    // From now on files are written over, where a torn write does not end the file.
+    store.fill_segments(20).await;
+    store.store_dirty("k", "old").await;
+    store.fill_segments(1).await;
+    store.store("replaced", entry(&"r".repeat(1_200))).await;
+    store.store_dirty("k", &"torn".repeat(200)).await;
+    let hash = key("k").hash64();
+    let torn = store.shared.dirty.find(&key("k")).unwrap().location;
+    let torn = torn.unwrap();
+    drop(store);
+    assert!(fixture.files.tear_last_write(40));
+    let store = fixture.open_unread();
+    store.recovered().await;
+    let left = store.shared.index.candidates(hash).into_iter();
+    assert!(left.map(|it| it.location).any(|it| it == torn));
+    // A newer footer says what is dirty, so that none has to be written after what is carried over.
+    store.fill_segments(1).await;
+    store.store("filling", entry("the next one")).await;
+    // Now its segment is mostly dead, and the first to go.
+    store.store("replaced", entry("short")).await;
+    store.maintain().await;
+    assert!(store.shared.segments.find(torn.segment).is_none());
+    for store in [store, fixture.open().await] {
+        assert_eq!(store.dirty_names(&["k"]), [PUT]);
+        assert_eq!(store.value("k").await.as_deref(), Some("old"));
+    }
+}
