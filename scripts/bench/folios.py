@@ -10,10 +10,11 @@ writes to.
 """
 
 import os
-import statistics
 import sys
 import tempfile
 import time
+
+import system
 
 FILE_BYTES = 16 << 20
 BATCHES_MAX = 150
@@ -50,18 +51,19 @@ def measure(directory, batch_bytes, with_pages):
             times.append(time.perf_counter() - begun)
         written = len(times) * batch_bytes
         after = write_bytes(), device_bytes(fd)
-        return (statistics.median(times) * 1e6, *((b - a) / written for a, b in zip(before, after)))
+        return (system.median(times) * 1e6, *((b - a) / written for a, b in zip(before, after)))
 
 
 def main():
     directory = sys.argv[1] if len(sys.argv) > 1 else "."
+    print(system.machine() + "\n")
     print("| batch, pages | batch and sync | by write_bytes | by the device |")
     print("|---|---:|---:|---:|")
     for batch_bytes in (17_000, 68_000):
         # In turn, so that what else the machine does meets both.
         rounds = [[measure(directory, batch_bytes, with_pages) for with_pages in (True, False)] for _ in range(ROUNDS)]
         for pages, figures in zip(("in memory", "not in memory"), zip(*rounds)):
-            micros, asked, device = (statistics.median(of) for of in zip(*figures))
+            micros, asked, device = (system.median(of) for of in zip(*figures))
             print(f"| {batch_bytes} B, {pages} | {micros:.0f} µs | {asked:.2f} | {device:.2f} |")
 
 

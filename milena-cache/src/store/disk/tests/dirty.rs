@@ -422,8 +422,6 @@ async fn what_is_dirty_is_superseded_without_reading_it() {
     assert_eq!(store.shared.index.candidates(key("k").hash64()).len(), 1);
 }
 
-/// What is left of the torn one may not be carried over: it would be newer then than what is dirty, and all that the
-/// next opening knows of the key.
 #[tokio::test]
 async fn after_a_torn_write_the_older_one_is_what_is_dirty_and_known_to_lie_elsewhere() {
     let fixture = fixture();
@@ -442,6 +440,7 @@ async fn after_a_torn_write_the_older_one_is_what_is_dirty_and_known_to_lie_else
     assert!(store.shared.dirty.is_elsewhere(Name::from(&key), torn));
 }
 
+/// Carried over, it would be newer than what is dirty, and all that the next opening knows of the key.
 #[tokio::test]
 async fn what_is_left_of_a_torn_write_is_not_carried_over_past_the_older_one_that_is_dirty() {
     let mut fixture = fixture();
@@ -454,19 +453,18 @@ async fn what_is_left_of_a_torn_write_is_not_carried_over_past_the_older_one_tha
     store.fill_segments(1).await;
     store.store("replaced", entry(&"r".repeat(1_200))).await;
     store.store_dirty("k", &"torn".repeat(200)).await;
-    let hash = key("k").hash64();
-    let torn = store.shared.dirty.find(&key("k")).unwrap().location;
-    let torn = torn.unwrap();
+    let dirty = store.shared.dirty.find(&key("k"));
+    let torn = dirty.unwrap().location.unwrap();
     drop(store);
     assert!(fixture.files.tear_last_write(40));
     let store = fixture.open_unread();
     store.recovered().await;
-    let left = store.shared.index.candidates(hash).into_iter();
-    assert!(left.map(|it| it.location).any(|it| it == torn));
+    let left = store.shared.index.candidates(key("k").hash64());
+    assert!(left.into_iter().map(|it| it.location).any(|it| it == torn));
     // A newer footer says what is dirty, so that none has to be written after what is carried over.
     store.fill_segments(1).await;
     store.store("filling", entry("the next one")).await;
-    // Now its segment is mostly dead, and the first to go.
+    // Now the torn one's segment is mostly dead, and the first to go.
     store.store("replaced", entry("short")).await;
     store.maintain().await;
     assert!(store.shared.segments.find(torn.segment).is_none());
