@@ -1,14 +1,12 @@
-"""What a memory hit costs, beside echo servers, Redis and memcached. hits.sh says how to call it."""
+"""What a hit costs, beside echo servers, Redis and memcached. hits.sh says how to call it."""
 
 import contextlib
 import pathlib
 import re
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 
+import peers
 import system
 
 SERVERS = system.setting(
@@ -25,7 +23,7 @@ LOAD_CORES = system.setting("LOAD_CORES", "1")
 ALL_CORES = f"{SERVER_CORES},{LOAD_CORES}"
 TWO_THREADS = "@2"
 
-PEERS = {"redis": "redis-server", "memcached": "memcached"}
+NODE_DISK = "node-h2-disk"
 KEY = "a-key-of-16-byte"
 REQUESTS_TO_LEARN_THE_RATE = 5_000
 
@@ -96,67 +94,21 @@ class Grpc:
         self.folder.cleanup()
 
 
-class Lines:
-    """A server of lines, Redis or memcached, under our own load."""
-
-    def __init__(self, name, server, size):
-        self.server = server
-        host, port = server.address.split(":")
-        value = b"v" * size
-        if name == "redis":
-            words = b"SET", KEY.encode(), value
-            put = b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-            get, end_of_get = f"GET {KEY}\r\n".encode(), b"v\r\n"
-        else:
-            put = b"set %s 0 0 %d\r\n%s\r\n" % (KEY.encode(), size, value)
-            get, end_of_get = f"get {KEY}\r\n".encode(), b"END\r\n"
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
-            stored, found = ask(connection, put, b"\r\n"), ask(connection, get, end_of_get)
-        if len(found) < size:
-            raise SystemExit(f"{name} does not take a value of {size} bytes: {stored}")
-        self.request, self.answer_bytes = get, len(found)
+class FromDisk(Grpc):
+    """A node whose disk tier has the value, whose pages are in memory."""
 
     def run(self, connections, depth):
         """As `Grpc.run`."""
-        before = self.server.cpu_s()
-        said = system.output(
-            str(system.ECHO / "release/lines"), self.server.address, str(connections), str(depth), str(RUN_S),
-            str(self.answer_bytes), self.request.decode(), cores=LOAD_CORES,
-        )
-        requests, rate = (float(part) for part in said.split())
-        return rate, [(self.server.cpu_s() - before) * 1e6 / requests]
+        (node,) = self.processes
+        before = node.hits("memory"), node.hits("disk")
+        result = super().run(connections, depth)
+        if node.hits("memory") > before[0] or node.hits("disk") <= before[1]:
+            raise SystemExit(f"{NODE_DISK}: another tier answered")
+        return result
 
 
 def cpu_s(processes):
     return [process.cpu_s() for process in processes]
-
-
-def ask(connection, request, end):
-    """Sends `request` and gives the answer, which ends so."""
-    connection.sendall(request)
-    received = b""
-    while not received.endswith(end):
-        received += connection.recv(1 << 20)
-    return received
-
-
-class Peer(system.Program):
-    """Redis or memcached, in memory only."""
-
-    def __init__(self, name):
-        self.address = system.free_address()
-        host, port = self.address.split(":")
-        arguments = {
-            "redis": ["--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"],
-            "memcached": ["-l", host, "-p", port, "-t", "1", "-m", "256", "-u", "nobody"],
-        }[name]
-        super().__init__(shutil.which(PEERS[name]), arguments, cores=SERVER_CORES, ready=None)
-        until = time.monotonic() + system.START_TIMEOUT_S
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
-                return
-            time.sleep(0.02)
-        raise SystemExit(f"{name} does not listen on {self.address}")
 
 
 def of_load(load):
@@ -174,13 +126,15 @@ def preamble():
 
 def start(name, size, stack):
     """A server with a value of `size` bytes, as something to `run`; `stack` ends it."""
-    if name in PEERS:
-        return Lines(name, stack.enter_context(Peer(name)), size)
+    if name in peers.PROGRAMS:
+        return peers.start(name, size, KEY, SERVER_CORES, stack, load_cores=LOAD_CORES, run_s=RUN_S)
     kind, variant = name.removesuffix(TWO_THREADS).split("-", 1)
     cores = ALL_CORES if name.endswith(TWO_THREADS) else SERVER_CORES
     if kind == "echo":
         server = stack.enter_context(system.Echo(variant, size, cores=cores))
         return stack.enter_context(Grpc(server, size))
+    if name == NODE_DISK:
+        return stack.enter_context(FromDisk(start_node(stack, cores, LRU_MAX_BYTES="1"), size))
     if kind == "node":
         return stack.enter_context(Grpc(start_node(stack, cores, GRPC_STACK=variant), size))
     router = stack.enter_context(system.Router(cores=SERVER_CORES, GRPC_STACK=variant))
@@ -199,7 +153,7 @@ def start_node(stack, cores, **settings):
 
 def main():
     preamble()
-    names = [name for name in SERVERS if name not in PEERS or shutil.which(PEERS[name])]
+    names = [name for name in SERVERS if name not in peers.PROGRAMS or shutil.which(peers.PROGRAMS[name])]
     for name in set(SERVERS) - set(names):
         print(f"{name} is not installed, and left out")
     for size in SIZES:
