@@ -13,6 +13,7 @@ use crate::error::Result;
 
 mod chunks;
 pub mod contract;
+mod crc32c;
 pub mod disk;
 pub mod memory;
 pub mod s3;

@@ -26,7 +26,7 @@ use self::observer::{Observer, Outcome, Request};
 use self::requests::{Attempt, Done, ProbeRequest, Requests};
 pub use self::sweep::{Examined, Sweep};
 use self::time_limits::TimeLimits;
-use super::{Entry, Revalidated, Store, StoreStats, Version};
+use super::{Entry, Revalidated, Store, StoreStats, Version, crc32c};
 use crate::error::{Error, Result};
 
 mod attempt;
@@ -176,7 +176,7 @@ impl S3Store {
         }
         let (limits, observer) = (&self.limits, &*self.observer);
         let value = attempt::read_body(object.body, bytes, limits, &self.clock, observer).await?;
-        if crc32c.is_some_and(|promised| promised != crc32c::crc32c(&value)) {
+        if crc32c.is_some_and(|promised| promised != crc32c::of(&value)) {
             let text = "GET: the body does not match its checksum";
             return Err(Failure::new(Outcome::Damaged, text));
         }
@@ -195,7 +195,7 @@ impl S3Store {
             (meta::WRITE_ID.to_owned(), write_id.clone()),
             (
                 meta::CRC32C.to_owned(),
-                format!("{:08x}", crc32c::crc32c(&entry.value)),
+                format!("{:08x}", crc32c::of(&entry.value)),
             ),
         ]);
         if let Some(expires_at) = entry.expires_at {

@@ -7,6 +7,8 @@
 use bytes::BufMut;
 use milena_server::clock::UnixMillis;
 
+use crate::store::crc32c;
+
 /// Where a segment's first record starts.
 pub(super) const SEGMENT_HEADER_BYTES: u32 = 64;
 
@@ -23,8 +25,8 @@ pub(super) struct Seed(u32);
 
 impl Seed {
     pub(super) fn new(store_id: u64, segment: SegmentId) -> Self {
-        let crc = crc32c::crc32c(&store_id.to_le_bytes());
-        Self(crc32c::crc32c_append(crc, &segment.0.to_le_bytes()))
+        let crc = crc32c::of(&store_id.to_le_bytes());
+        Self(crc32c::append(crc, &segment.0.to_le_bytes()))
     }
 }
 
@@ -86,7 +88,7 @@ pub(super) fn read_segment_header(header: &[u8], store_id: u64, segment: Segment
 }
 
 fn segment_header_crc(header: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..])
+    crc32c::append(crc32c::of(&header[..12]), &header[16..])
 }
 
 /// A moment on disk, or never. "Never" is later than every moment.
@@ -121,7 +123,7 @@ pub(super) struct Place {
 impl Place {
     /// The checksum of what a head holds at this place.
     pub(super) fn crc(self, covered: &[u8]) -> u32 {
-        crc32c::crc32c_append(self.seed.0, covered)
+        crc32c::append(self.seed.0, covered)
     }
 
     /// Unique for each record, and rising in the order of the log.

@@ -8,6 +8,7 @@ use bytes::BufMut;
 use super::DiskSync;
 use super::format::{SegmentId, u16_at, u32_at, u64_at};
 use super::trust::Bounds;
+use crate::store::crc32c;
 
 /// Its file's name.
 pub(super) const NAME: &str = "MANIFEST";
@@ -142,7 +143,7 @@ fn known_boot_id(boot_id: &str) -> &[u8] {
 }
 
 pub(super) fn crc(copy: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&copy[..12]), &copy[16..])
+    crc32c::append(crc32c::of(&copy[..12]), &copy[16..])
 }
 
 #[cfg(test)]

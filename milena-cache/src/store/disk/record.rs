@@ -9,7 +9,7 @@ use milena_server::clock::UnixMillis;
 
 use super::format::{Place, Until, u16_at, u32_at, u64_at};
 use super::value_file::{REFERENCE_BYTES, Reference};
-use crate::store::{Entry, Version};
+use crate::store::{Entry, Version, crc32c};
 
 /// The fixed part of a record.
 pub(super) const RECORD_HEADER_BYTES: u32 = 52;
@@ -85,7 +85,7 @@ impl Head {
             Self {
                 expires_at: entry.expires_at,
                 fresh_until: entry.fresh_until,
-                value_crc: crc32c::crc32c(&entry.value),
+                value_crc: crc32c::of(&entry.value),
                 value_bytes: u32::try_from(entry.value.len()).ok()?,
                 version_bytes,
                 ..Self::of_tombstone(key)
@@ -126,7 +126,7 @@ impl Head {
             expires_at: None,
             fresh_until: None,
             needed_until: Until::PAST,
-            value_crc: crc32c::crc32c(value),
+            value_crc: crc32c::of(value),
             value_bytes: u32::try_from(value.len()).expect("a footer fits in its segment"),
             bucket_bytes: 0,
             key_bytes: 0,
@@ -281,7 +281,7 @@ impl Head {
 
     /// Whether `value` is this record's, whole and undamaged.
     pub(super) fn is_value(&self, value: &[u8]) -> bool {
-        value.len() == self.value_bytes as usize && crc32c::crc32c(value) == self.value_crc
+        value.len() == self.value_bytes as usize && crc32c::of(value) == self.value_crc
     }
 
     /// The entry of `record`, which starts with this head, if the value is whole and undamaged. The

@@ -7,6 +7,7 @@
 use bytes::BufMut;
 
 use super::format::{u32_at, u64_at};
+use crate::store::crc32c;
 
 /// Where the value starts.
 pub(super) const HEADER_BYTES: u32 = 64;
@@ -149,16 +150,16 @@ impl Owner {
         header.put_u64_le(shape.value_bytes);
         header.put_u32_le(shape.chunk_bytes);
         header.resize(HEADER_BYTES as usize, 0);
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..]);
+        let crc = crc32c::append(crc32c::of(&header[..12]), &header[16..]);
         header[12..16].copy_from_slice(&crc.to_le_bytes());
         header
     }
 
     /// The checksum of a chunk of which nothing was seen yet.
     fn empty_chunk(self, index: u64) -> u32 {
-        let crc = crc32c::crc32c(&self.store_id.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc, &self.number.to_le_bytes());
-        crc32c::crc32c_append(crc, &index.to_le_bytes())
+        let crc = crc32c::of(&self.store_id.to_le_bytes());
+        let crc = crc32c::append(crc, &self.number.to_le_bytes());
+        crc32c::append(crc, &index.to_le_bytes())
     }
 }
 
@@ -197,7 +198,7 @@ impl Summing {
             let left = start + bytes - self.seen_bytes;
             let now = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
             assert!(now > 0, "more than the value's length was put");
-            self.current = crc32c::crc32c_append(self.current, &piece[..now]);
+            self.current = crc32c::append(self.current, &piece[..now]);
             self.seen_bytes += now as u64;
             if self.seen_bytes == start + bytes {
                 self.table.put_u32_le(self.current);
@@ -219,7 +220,7 @@ impl Summing {
 }
 
 fn table_crc(header: &[u8], table: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(header), table)
+    crc32c::append(crc32c::of(header), table)
 }
 
 /// The checksums of a file, verified.
@@ -258,7 +259,7 @@ impl Table {
         let Some(sum) = self.sums.get(sum_at..).filter(|sum| !sum.is_empty()) else {
             return false;
         };
-        let crc = crc32c::crc32c_append(self.owner.empty_chunk(index), bytes);
+        let crc = crc32c::append(self.owner.empty_chunk(index), bytes);
         bytes.len() as u64 == self.shape.chunk(index).1 && crc == u32_at(sum, 0)
     }
 

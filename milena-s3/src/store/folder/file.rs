@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
+use crc_fast::crc32_iscsi;
 use serde::{Deserialize, Serialize};
 
 use crate::store::object::Meta;
@@ -46,7 +47,7 @@ pub(super) fn encode_header(key: &str, meta: &Meta, content: &[u8]) -> Result<Ve
     let header = Header {
         key: key.to_owned(),
         size: content.len() as u64,
-        content_crc32c: crc32c::crc32c(content),
+        content_crc32c: crc32_iscsi(content),
         meta: meta.clone(),
     };
     let json = serde_json::to_vec(&header).map_err(io::Error::other)?;
@@ -54,8 +55,7 @@ pub(super) fn encode_header(key: &str, meta: &Meta, content: &[u8]) -> Result<Ve
         let reason = format!("a header of {} bytes is too long", json.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason).into());
     }
-    let mut bytes =
-        format!("{FORMAT}{:08x} {:08x}\n", crc32c::crc32c(&json), json.len()).into_bytes();
+    let mut bytes = format!("{FORMAT}{:08x} {:08x}\n", crc32_iscsi(&json), json.len()).into_bytes();
     bytes.extend_from_slice(&json);
     bytes.push(b'\n');
     Ok(bytes)
@@ -87,7 +87,7 @@ impl ObjectFile {
             .ok_or_else(|| damaged("it does not begin like an object"))?;
         let mut json = vec![0; json_bytes];
         read_at(&file, &mut json, PREAMBLE_BYTES as u64)?;
-        if crc32c::crc32c(&json) != crc32c {
+        if crc32_iscsi(&json) != crc32c {
             return Err(damaged("its header does not match its checksum"));
         }
         let header: Header = serde_json::from_slice(&json)
@@ -123,7 +123,7 @@ impl ObjectFile {
         let mut content = vec![0; bytes];
         read_at(&self.file, &mut content, self.content_at + range.start)?;
         let is_whole = content.len() as u64 == self.size;
-        if is_whole && crc32c::crc32c(&content) != self.content_crc32c {
+        if is_whole && crc32_iscsi(&content) != self.content_crc32c {
             return Err(damaged("its content does not match its checksum"));
         }
         Ok(content.into())

@@ -20,6 +20,7 @@ use super::footer::Contents;
 use super::format::{Place, SEGMENT_HEADER_BYTES, Seed, SegmentId};
 use super::manifest::{self, Manifest};
 use super::record::{Head, RECORD_HEADER_BYTES};
+use crate::store::crc32c;
 
 /// The store whose files all of this could be.
 const STORE_ID: u64 = 7;
@@ -100,7 +101,7 @@ fn vouch_for_record(bytes: &mut [u8], place: Place) -> Option<u64> {
         return None;
     }
     if let Some(value) = bytes.get(head_bytes..value_end) {
-        let crc = crc32c::crc32c(value);
+        let crc = crc32c::of(value);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     }
     bytes[8..16].copy_from_slice(&place.sequence().to_le_bytes());

@@ -6,7 +6,7 @@ use milena_server::clock::{Clock, UnixMillis};
 
 use super::fixture::{Fixture, entry};
 use super::memory_files::MemoryFiles;
-use crate::store::Store;
+use crate::store::{Store, crc32c};
 
 /// A store with overwrites, deletes and several segments, and what each key holds.
 async fn filled(is_closed: bool) -> (Fixture, BTreeMap<String, Option<String>>) {
@@ -170,7 +170,7 @@ async fn a_segment_of_an_unknown_version_is_not_read() {
     let files = fixture.files.copy();
     files.change(oldest, |bytes| {
         bytes[8] = 2;
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..64]);
+        let crc = crc32c::append(crc32c::of(&bytes[..12]), &bytes[16..64]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     });
     misses(&fixture, files, &newest, "unknown version").await;

@@ -13,7 +13,7 @@ use super::super::record::RECORD_HEADER_BYTES;
 use super::super::segment::file_name;
 use super::super::{DiskConfig, DiskStore, DiskSync, boot_id};
 use super::fixture::{Fixture, entry, key};
-use crate::store::Store;
+use crate::store::{Store, crc32c};
 
 /// The files of a store with a value, an overwrite, a delete, something that dies, and more segments.
 struct Stopped {
@@ -454,7 +454,7 @@ fn whole_header(store: &Stopped, name: &str) -> Vec<u8> {
 fn of_version_2(header: &[u8]) -> Vec<u8> {
     let mut header = header.to_vec();
     header[8] = 2;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..]);
+    let crc = crc32c::append(crc32c::of(&header[..12]), &header[16..]);
     header[12..16].copy_from_slice(&crc.to_le_bytes());
     header
 }
