@@ -6,9 +6,8 @@
 use bytes::BufMut;
 
 use super::DiskSync;
-use super::format::{SegmentId, u16_at, u32_at, u64_at};
+use super::format::{SegmentId, block_crc, u16_at, u32_at, u64_at};
 use super::trust::Bounds;
-use crate::store::crc32c;
 
 /// Its file's name.
 pub(super) const NAME: &str = "MANIFEST";
@@ -78,7 +77,7 @@ impl Manifest {
             copy.put_u32_le(id.0);
             copy.put_u32_le(end.unwrap_or(0));
         }
-        let crc = crc(&copy);
+        let crc = block_crc(&copy);
         copy[12..16].copy_from_slice(&crc.to_le_bytes());
         copy.repeat(2)
     }
@@ -101,7 +100,7 @@ impl Manifest {
         }
         let segments_bytes = (u32_at(fixed, 28) as usize).checked_mul(SEGMENT_BYTES)?;
         let copy = bytes.get(..FIXED_BYTES.checked_add(segments_bytes)?)?;
-        if u32_at(fixed, 12) != crc(copy) {
+        if u32_at(fixed, 12) != block_crc(copy) {
             return None;
         }
         let boot_id = &fixed[BOOT_ID_AT..STALE_SECONDS_AT];
@@ -140,10 +139,6 @@ pub(super) fn version_of(contents: &[u8]) -> Option<u16> {
 
 fn known_boot_id(boot_id: &str) -> &[u8] {
     &boot_id.as_bytes()[..boot_id.len().min(BOOT_ID_BYTES_MAX)]
-}
-
-pub(super) fn crc(copy: &[u8]) -> u32 {
-    crc32c::append(crc32c::of(&copy[..12]), &copy[16..])
 }
 
 #[cfg(test)]

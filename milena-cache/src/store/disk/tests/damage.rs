@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use milena_server::clock::{Clock, UnixMillis};
 
+use super::super::format::block_crc;
 use super::fixture::{Fixture, entry};
 use super::memory_files::MemoryFiles;
-use crate::store::{Store, crc32c};
+use crate::store::Store;
 
 /// A store with overwrites, deletes and several segments, and what each key holds.
 async fn filled(is_closed: bool) -> (Fixture, BTreeMap<String, Option<String>>) {
@@ -170,7 +171,7 @@ async fn a_segment_of_an_unknown_version_is_not_read() {
     let files = fixture.files.copy();
     files.change(oldest, |bytes| {
         bytes[8] = 2;
-        let crc = crc32c::append(crc32c::of(&bytes[..12]), &bytes[16..64]);
+        let crc = block_crc(&bytes[..64]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     });
     misses(&fixture, files, &newest, "unknown version").await;

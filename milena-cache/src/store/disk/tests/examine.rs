@@ -7,13 +7,13 @@ use milena_server::clock::{Clock, UnixMillis};
 use tempfile::TempDir;
 
 use super::super::examine::{Examination, ExamineError, FooterState, examine};
-use super::super::format::{SegmentId, segment_header};
+use super::super::format::{SegmentId, block_crc, segment_header};
 use super::super::manifest::Manifest;
 use super::super::record::RECORD_HEADER_BYTES;
 use super::super::segment::file_name;
 use super::super::{DiskConfig, DiskStore, DiskSync, boot_id};
 use super::fixture::{Fixture, entry, key};
-use crate::store::{Store, crc32c};
+use crate::store::Store;
 
 /// The files of a store with a value, an overwrite, a delete, something that dies, and more segments.
 struct Stopped {
@@ -454,7 +454,7 @@ fn whole_header(store: &Stopped, name: &str) -> Vec<u8> {
 fn of_version_2(header: &[u8]) -> Vec<u8> {
     let mut header = header.to_vec();
     header[8] = 2;
-    let crc = crc32c::append(crc32c::of(&header[..12]), &header[16..]);
+    let crc = block_crc(&header);
     header[12..16].copy_from_slice(&crc.to_le_bytes());
     header
 }
