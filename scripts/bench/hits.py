@@ -23,7 +23,8 @@ LOAD_CORES = system.setting("LOAD_CORES", "1")
 ALL_CORES = f"{SERVER_CORES},{LOAD_CORES}"
 TWO_THREADS = "@2"
 
-NODE_DISK = "node-h2-disk"
+# Of a node that has the value on disk only.
+ON_DISK = "-disk"
 KEY = "a-key-of-16-byte"
 REQUESTS_TO_LEARN_THE_RATE = 5_000
 
@@ -103,7 +104,7 @@ class FromDisk(Grpc):
         before = node.hits("memory"), node.hits("disk")
         result = super().run(connections, depth)
         if node.hits("memory") > before[0] or node.hits("disk") <= before[1]:
-            raise SystemExit(f"{NODE_DISK}: another tier answered")
+            raise SystemExit("another tier than the disk answered")
         return result
 
 
@@ -133,8 +134,9 @@ def start(name, size, stack):
     if kind == "echo":
         server = stack.enter_context(system.Echo(variant, size, cores=cores))
         return stack.enter_context(Grpc(server, size))
-    if name == NODE_DISK:
-        return stack.enter_context(FromDisk(start_node(stack, cores, LRU_MAX_BYTES="1"), size))
+    if kind == "node" and variant.endswith(ON_DISK):
+        node = start_node(stack, cores, GRPC_STACK=variant.removesuffix(ON_DISK), LRU_MAX_BYTES="1")
+        return stack.enter_context(FromDisk(node, size))
     if kind == "node":
         return stack.enter_context(Grpc(start_node(stack, cores, GRPC_STACK=variant), size))
     router = stack.enter_context(system.Router(cores=SERVER_CORES, GRPC_STACK=variant))

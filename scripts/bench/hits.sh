@@ -11,9 +11,9 @@
 #   SERVERS      of echo-tonic-as-it-comes (multi-thread, built as cargo does by itself), echo-tonic-multi-thread,
 #                echo-tonic-current-thread, echo-h2, node-tonic, node-h2, router-tonic, router-h2 (each with a node
 #                behind it, on the same core), redis, memcached (all but the second and the routers); and, with the
-#                value in a file whose pages are in memory, node-h2-disk and memcached-extstore. With @2, as in
-#                node-h2@2, on both cores, with two threads and beside the load; echo-h2-in-turn@2 and
-#                echo-h2-reuseport@2 have two threads only
+#                value in a file whose pages are in memory, node-tonic-disk, node-h2-disk and memcached-extstore.
+#                With @2, as in node-h2@2, on both cores, with two threads and beside the load; echo-h2-in-turn@2
+#                and echo-h2-reuseport@2 have two threads only
 #   SIZES        bytes of the value (100,1024,16384,65536)
 #   LOADS        connections x requests under way on each (8x16,64x1)
 #   ROUNDS       how often each is measured (5)

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import socket
-import time
 
 import system
 
@@ -66,21 +65,22 @@ class InFile(Lines):
         value = b"v" * size
         for number in range(self.FILLING_BYTES // size):
             self.connection.sendall(b"set filling-%08d 0 0 %d noreply\r\n%s\r\n" % (number, size, value))
-        until = time.monotonic() + system.START_TIMEOUT_S
-        while self.stat("extstore_bytes_written") < self.FILLING_BYTES / 2:
-            if time.monotonic() > until:
-                raise SystemExit(f"{EXTSTORE} has not moved half of {self.FILLING_BYTES} bytes to its file")
-            time.sleep(0.02)
+        system.wait_until(
+            lambda: self.stats("extstore_bytes_written")[0] >= self.FILLING_BYTES / 2,
+            f"{EXTSTORE} has not moved half of {self.FILLING_BYTES} bytes to its file",
+        )
 
-    def stat(self, name):
+    def stats(self, *names):
+        """What it has counted under these names."""
         lines = ask(self.connection, b"stats\r\n", b"END\r\n").decode().splitlines()
-        return next(int(line.split()[2]) for line in lines if line.split()[1:2] == [name])
+        counted = dict(line.split()[1:3] for line in lines if line.startswith("STAT "))
+        return [int(counted[name]) for name in names]
 
     def run(self, connections, depth):
         """As `Grpc.run`."""
-        before = self.stat("cmd_get"), self.stat("get_extstore")
+        before = self.stats("cmd_get", "get_extstore")
         result = super().run(connections, depth)
-        asked, read = self.stat("cmd_get") - before[0], self.stat("get_extstore") - before[1]
+        asked, read = (now - then for now, then in zip(self.stats("cmd_get", "get_extstore"), before))
         if read < asked:
             raise SystemExit(f"{EXTSTORE}: {read} of {asked} gets were answered from the file")
         return result
@@ -103,22 +103,23 @@ class Peer(system.Program):
     def __init__(self, name, cores):
         self.address = system.free_address()
         host, port = self.address.split(":")
+        memcached = ["-l", host, "-p", port, "-t", "1"]
         arguments = {
             "redis": ["--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"],
-            "memcached": ["-l", host, "-p", port, "-t", "1", "-m", "256", "-u", "nobody"],
+            "memcached": [*memcached, "-m", "256", "-u", "nobody"],
             # What is read from the file does not come back to memory.
             EXTSTORE: [
-                "-l", host, "-p", port, "-t", "1", "-m", "64", "-u", "root",
+                *memcached, "-m", "64", "-u", "root",
                 "-o", "ext_path=extstore:512m,ext_recache_rate=0,ext_item_age=0",
             ],
         }[name]
         super().__init__(shutil.which(PROGRAMS[name]), arguments, cores=cores, ready=None)
-        until = time.monotonic() + system.START_TIMEOUT_S
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError), self.connect():
-                return
-            time.sleep(0.02)
-        raise SystemExit(f"{name} does not listen on {self.address}")
+        system.wait_until(self.listens, f"{name} does not listen on {self.address}")
+
+    def listens(self):
+        with contextlib.suppress(OSError), self.connect():
+            return True
+        return False
 
     def connect(self):
         host, port = self.address.split(":")

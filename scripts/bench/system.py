@@ -75,6 +75,15 @@ def output(*command, cores=None):
     return subprocess.run(on_cores(cores, command), stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
+def wait_until(is_so, failure, look_every_s=0.02):
+    """Waits until `is_so()`; if that takes too long, ends with `failure`."""
+    until = time.monotonic() + START_TIMEOUT_S
+    while not is_so():
+        if time.monotonic() > until:
+            raise SystemExit(failure)
+        time.sleep(look_every_s)
+
+
 class Program:
     """A process of ours on one set of cores, killed at the end of the `with` block."""
 
@@ -172,11 +181,7 @@ class Node(Program):
 
     def wait_for_more(self, series, than):
         """Waits until the page says so; what tiers hold and let go it learns every few seconds."""
-        until = time.monotonic() + START_TIMEOUT_S
-        while self.metric(series) <= than:
-            if time.monotonic() > until:
-                raise SystemExit(f"{series} is still {than}")
-            time.sleep(0.1)
+        wait_until(lambda: self.metric(series) > than, f"{series} is still {than}", look_every_s=0.1)
 
     def hits(self, tier):
         """The gets that this tier has answered."""
