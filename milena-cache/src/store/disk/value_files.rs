@@ -4,7 +4,7 @@
 //! value that is there, or that is being written, is in exactly one of the lists and counted; one record
 //! at most has a file, the newest that refers to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use milena_server::clock::UnixMillis;
 
@@ -26,7 +26,7 @@ pub(super) struct ValueFiles {
     /// Those of records, by segment and offset of the record.
     claimed: BTreeMap<(SegmentId, u32), Claimed>,
     /// Those that nothing refers to any more.
-    doomed: VecDeque<(u64, u64)>,
+    doomed: BTreeMap<u64, u64>,
 }
 
 /// The file of a record's value.
@@ -57,7 +57,7 @@ impl ValueFiles {
             unclaimed: BTreeMap::new(),
             reserved: BTreeMap::new(),
             claimed: BTreeMap::new(),
-            doomed: VecDeque::new(),
+            doomed: BTreeMap::new(),
         }
     }
 
@@ -94,7 +94,11 @@ impl ValueFiles {
 
     /// Counts a new file of this size, and gives its number.
     pub(super) fn reserve(&mut self, bytes: u64) -> u64 {
-        while self.unclaimed.contains_key(&self.next_number) {
+        // Of those that were there at opening, one may have a number of this log: its put was cut off.
+        while [&self.unclaimed, &self.doomed]
+            .iter()
+            .any(|found| found.contains_key(&self.next_number))
+        {
             self.next_number += 1;
         }
         let number = self.next_number;
@@ -106,9 +110,7 @@ impl ValueFiles {
 
     /// The file is not going to have a record. No error if it has one already.
     pub(super) fn give_back(&mut self, number: u64) {
-        if let Some(bytes) = self.reserved.remove(&number) {
-            self.doomed.push_back((number, bytes));
-        }
+        self.doomed.extend(self.reserved.remove_entry(&number));
     }
 
     /// A segment was read, and all newer ones before it: it has the files that none of these has.
@@ -202,7 +204,7 @@ impl ValueFiles {
         let mut records = Vec::new();
         for (_, claimed) in expired {
             records.push((claimed.key_hash, claimed.location));
-            self.doomed.push_back((claimed.number, claimed.bytes));
+            self.doomed.insert(claimed.number, claimed.bytes);
         }
         records
     }
@@ -224,13 +226,34 @@ impl ValueFiles {
 
     /// The number of the file that is to be removed next.
     pub(super) fn next_doomed(&self) -> Option<u64> {
-        self.doomed.front().map(|(number, _)| *number)
+        self.doomed.first_key_value().map(|(number, _)| *number)
     }
 
     /// The file that was to be removed next is no longer there.
     pub(super) fn pop_doomed(&mut self) {
-        if let Some((_, bytes)) = self.doomed.pop_front() {
+        if let Some((_, bytes)) = self.doomed.pop_first() {
             self.bytes -= bytes;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_a_file_that_was_there_is_given_until_that_is_removed() {
+        let mut values = ValueFiles::new(SegmentId(2));
+        let found = 2 << 32;
+        values.find(found, 100);
+        values.find(found + 2, 100);
+        assert_eq!(values.reserve(10), found + 1, "unclaimed");
+        values.forget_all_unclaimed();
+        assert_eq!(values.reserve(10), found + 3, "not removed yet");
+        assert_eq!(values.bytes(), 220);
+        assert_eq!(values.next_doomed(), Some(found));
+        values.pop_doomed();
+        values.pop_doomed();
+        assert_eq!((values.bytes(), values.next_doomed()), (20, None));
     }
 }
