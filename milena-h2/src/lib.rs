@@ -1,8 +1,10 @@
 //! What both ends of a gRPC connection share that is served on the `h2` crate itself: a connection whose writes are
-//! coalesced, messages in the pieces that they came in, and the watch for a peer that has gone silent.
+//! coalesced, messages in the pieces that they came in, and the watch for a peer that has gone silent; and a
+//! [`client`] of unary calls, which is written on HTTP/2 itself.
 //!
-//! Knows neither servers nor clients, and of a message only how it is framed.
+//! Knows no servers, and of a message only how it is framed.
 
+pub mod client;
 mod coalesce;
 mod message;
 mod silence;
