@@ -1,8 +1,8 @@
 //! Calls of a cache node with messages that are encoded already: a request is sent on in the pieces that it came in, and
 //! so is its answer. What is looked at of an answer is whether it says yes.
 //!
-//! To an `http` address directly on the `h2` crate, on connections of this module's own ([`lanes`]); to an `https`
-//! address by tonic, which has TLS, and copies each message. A call is sent once: one whose connection breaks, or
+//! To an `http` address by a client of HTTP/2 that does just this ([`milena_h2::client`]), on connections of this module's
+//! own ([`lanes`]); to an `https` address by tonic, which has TLS, and copies each message. A call is sent once: one whose connection breaks, or
 //! whose node refuses its stream, fails, and only one that finds its connection ended before it is sent makes another.
 
 mod call;
@@ -110,10 +110,14 @@ impl RawClient {
     ) -> Result<RawAnswer, ClientError> {
         let address = self.0.address.as_str();
         let deadline = deadline.min(DEADLINE_MAX);
-        let (metadata, message) = match &self.0.transport {
+        let (is_stale, message) = match &self.0.transport {
             Transport::Direct(direct) => {
                 match tokio::time::timeout(deadline, direct.call(verb, message, deadline)).await {
-                    Ok(answer) => answer.map_err(|failure| failure.at(address, deadline))?,
+                    Ok(answer) => {
+                        let answer = answer.map_err(|failure| failure.at(address, deadline));
+                        let (head, message) = answer?;
+                        (head.headers.contains_key(STALE), message)
+                    }
                     Err(_) => return Err(ClientError::no_answer(address, deadline)),
                 }
             }
@@ -121,14 +125,11 @@ impl RawClient {
                 // Boxed, so that the other way has no room for it to move about.
                 let answer = connection.call_by(verb.path(), message, WireCodec, deadline);
                 let (metadata, message, _) = Box::pin(answer).await?.into_parts();
-                (metadata.into_headers(), message)
+                (metadata.contains_key(STALE_METADATA), message)
             }
         };
         check(verb, &message)?;
-        Ok(RawAnswer {
-            message,
-            is_stale: metadata.contains_key(STALE),
-        })
+        Ok(RawAnswer { message, is_stale })
     }
 }
 

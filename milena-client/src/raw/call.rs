@@ -1,16 +1,13 @@
-//! One call on the `h2` crate: the request sent, the answer read, its status found.
+//! One call on a connection of its own kind: the request sent, and the status found in what came back.
 
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::client::SendRequest;
-use http::header::{CONTENT_TYPE, TE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use milena_h2::{Malformed, MessageReader, WireMessage};
+use http::{StatusCode, Uri};
+use milena_h2::client::{Answer, Broken, Methods, Section};
+use milena_h2::{Malformed, WireMessage};
 use tonic::{Code, Status};
 
 use super::Verb;
@@ -19,17 +16,10 @@ use crate::address::Address;
 use crate::connection::Options;
 use crate::error::ClientError;
 
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-
 /// Calls of one server.
 #[derive(Debug)]
 pub(super) struct Direct {
     lanes: Lanes,
-    /// Of each of [`Verb::ALL`].
-    uris: [Uri; Verb::ALL.len()],
-    /// Those of every request, with a `grpc-timeout` to be replaced.
-    headers: HeaderMap,
-    message_bytes_max: usize,
 }
 
 /// Why there is no answer.
@@ -38,7 +28,7 @@ pub(super) enum Failure {
     /// The server's own words.
     Status(Status),
     Connect(Arc<io::Error>),
-    Broken(h2::Error),
+    Broken(Broken),
 }
 
 impl Failure {
@@ -55,8 +45,8 @@ impl Failure {
     }
 }
 
-impl From<h2::Error> for Failure {
-    fn from(error: h2::Error) -> Self {
+impl From<Broken> for Failure {
+    fn from(error: Broken) -> Self {
         Self::Broken(error)
     }
 }
@@ -70,19 +60,14 @@ impl From<Status> for Failure {
 impl Direct {
     /// Calls of the server at `address`.
     pub(super) fn new(address: &Address, options: &Options) -> Self {
-        let uri = |path: &str| -> Uri {
-            let uri = format!("{address}{path}").parse();
-            uri.expect("an address is a URI by its own check, and so it is with a path")
-        };
-        let mut headers = HeaderMap::new();
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("1S"));
+        let uri: Uri = address
+            .as_str()
+            .parse()
+            .expect("an address is a URI by its own check");
+        let authority = uri.authority().expect("which has a host").as_str();
+        let methods = Methods::new(authority, &Verb::ALL.map(Verb::path));
         Self {
-            lanes: Lanes::new(uri(""), options.connect_timeout),
-            uris: Verb::ALL.map(|verb| uri(verb.path())),
-            headers,
-            message_bytes_max: options.message_bytes_max(),
+            lanes: Lanes::new(uri, methods, options),
         }
     }
 
@@ -93,81 +78,44 @@ impl Direct {
         verb: Verb,
         message: WireMessage,
         timeout: Duration,
-    ) -> Result<(HeaderMap, WireMessage), Failure> {
-        let sender = self.lanes.sender().await.map_err(Failure::Connect)?;
-        let answer = send(sender, self.request(verb, timeout), message)?;
-        let (head, mut body) = answer.await?.into_parts();
-        if let Some(status) = Status::from_header_map(&head.headers) {
-            return Err(refusal(status).into());
-        }
-        if head.status != StatusCode::OK {
-            return Err(no_grpc(head.status).into());
-        }
-        let message = self.read(&mut body).await?;
-        let trailers = body.trailers().await?;
-        is_ok(trailers.as_ref())?;
-        let message = message.finish().map_err(malformed)?;
-        Ok((head.headers, message))
-    }
-
-    fn request(&self, verb: Verb, timeout: Duration) -> Request<()> {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uris[verb as usize].clone();
-        let mut headers = self.headers.clone();
-        headers.insert(GRPC_TIMEOUT, written(timeout));
-        *request.headers_mut() = headers;
-        request
-    }
-
-    /// Reads the body's data.
-    async fn read(&self, body: &mut RecvStream) -> Result<MessageReader, Failure> {
-        let mut reader = MessageReader::new(self.message_bytes_max);
-        while let Some(piece) = body.data().await {
-            let piece = piece?;
-            body.flow_control().release_capacity(piece.len())?;
-            reader.push(piece).map_err(malformed)?;
-        }
-        Ok(reader)
+    ) -> Result<(Arc<Section>, WireMessage), Failure> {
+        let caller = self.lanes.caller().await.map_err(Failure::Connect)?;
+        let answer = caller.call(verb as usize, timeout, message).await?;
+        Ok(accepted(answer)?)
     }
 }
 
-fn send(
-    mut sender: SendRequest<Bytes>,
-    request: Request<()>,
-    message: WireMessage,
-) -> Result<h2::client::ResponseFuture, h2::Error> {
-    let (answer, mut stream) = sender.send_request(request, false)?;
-    let (first, rest) = message.into_pieces();
-    let mut last = first;
-    for next in rest {
-        let piece = std::mem::replace(&mut last, next);
-        stream.send_data(piece, false)?;
+/// The head and the message of an answer that has both.
+fn accepted(answer: Answer) -> Result<(Arc<Section>, WireMessage), Status> {
+    let head = answer.head;
+    if head.grpc_status.is_some() {
+        said_by(&head)?;
+        return Err(Status::internal("the answer has no message"));
     }
-    stream.send_data(last, true)?;
-    Ok(answer)
+    if let Some(other) = head.status.filter(|status| *status != StatusCode::OK) {
+        return Err(no_grpc(other));
+    }
+    match (answer.message, answer.trailers) {
+        // What the server says comes before what is made of its message.
+        (message, Some(trailers)) => {
+            said_by(&trailers)?;
+            Ok((head, message.map_err(malformed)?))
+        }
+        (Err(no_message), None) => Err(malformed(no_message)),
+        (Ok(_), None) => Err(no_status()),
+    }
 }
 
-/// A timeout as gRPC writes it, in whole milliseconds. Not less: then most callers' are the same text, which HPACK sends
-/// as one byte; the server's own time may end a millisecond after the caller's.
-fn written(timeout: Duration) -> HeaderValue {
-    /// gRPC has eight digits.
-    const NUMBER_MAX: u128 = 99_999_999;
-    let ms = timeout.as_nanos().div_ceil(1_000_000);
-    let text = if ms <= NUMBER_MAX {
-        format!("{ms}m")
-    } else {
-        format!("{}S", timeout.as_secs())
-    };
-    HeaderValue::try_from(text).expect("digits and a letter")
+/// What the server says there of the call.
+fn said_by(section: &Section) -> Result<(), Status> {
+    match &section.grpc_status {
+        Some(code) if code == "0" => Ok(()),
+        _ => Err(Status::from_header_map(&section.headers).unwrap_or_else(no_status)),
+    }
 }
 
-/// The status of an answer that has no body.
-fn refusal(status: Status) -> Status {
-    if status.code() == Code::Ok {
-        return Status::internal("the answer has no message");
-    }
-    status
+fn no_status() -> Status {
+    Status::unknown("the answer ended without a grpc-status")
 }
 
 /// The code that stands for a status of HTTP's, as gRPC's http-grpc-status-mapping.md has it.
@@ -184,17 +132,6 @@ fn no_grpc(status: StatusCode) -> Status {
         _ => Code::Unknown,
     };
     Status::new(code, format!("the answer is HTTP's, {status}, not gRPC's"))
-}
-
-fn is_ok(trailers: Option<&HeaderMap>) -> Result<(), Status> {
-    let said = trailers.and_then(|trailers| trailers.get(Status::GRPC_STATUS));
-    if said.is_some_and(|code| code == "0") {
-        return Ok(());
-    }
-    match trailers.and_then(Status::from_header_map) {
-        Some(status) => Err(status),
-        None => Err(Status::unknown("the answer ended without a grpc-status")),
-    }
 }
 
 /// A message over the limit is called what tonic calls it.
