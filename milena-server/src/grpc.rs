@@ -32,10 +32,11 @@ use crate::settings::{Presence, Setting, parse_bytes};
 
 mod direct;
 mod stack;
+mod unary;
 
-pub use self::direct::{Answer, Unary};
 use self::direct::{Direct, Shared};
 pub use self::stack::{GRPC_STACK, GrpcStack};
+pub use self::unary::{Answer, Unary};
 
 /// Accepted connections that may wait for one worker; beyond that, the kernel's backlog holds them.
 const HANDOVER_CONNECTIONS_MAX: usize = 64;

@@ -18,25 +18,23 @@ use futures::{FutureExt as _, StreamExt as _};
 use h2::server::SendResponse;
 use h2::{PingPong, RecvStream};
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method, Request};
-use milena_h2::{Coalesced, Outgoing, PREFIX_BYTES, WireMessage, silence};
+use http::{HeaderName, Method, Request};
+use milena_h2::{Coalesced, Outgoing, Wakes, silence};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Status;
 use tonic::service::Routes;
 
-use self::wakes::Wakes;
 use super::{
     KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_OVERHEAD_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
+    Unary,
 };
 
 mod call;
 mod routed;
 #[cfg(test)]
 mod tests;
-mod wakes;
 
 // The limits of hyper's server, under which tonic serves.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -53,91 +51,6 @@ static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// How long a new connection has to begin with HTTP/2's preface.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A longer value is sent from where it is, in frames of its own; to copy a shorter one takes less time than a frame.
-const COPIED_BYTES_MAX: usize = 4 << 10;
-
-/// Unary methods that are answered without tonic.
-pub trait Unary: Send + Sync + 'static {
-    /// One of the methods.
-    type Method: Copy + Send + Sync;
-
-    /// The method at `path`, such as `/package.Service/Method`; `None`: tonic answers it.
-    fn method(&self, path: &str) -> Option<Self::Method>;
-
-    /// Answers a call of `method` with this encoded message if that needs no waiting and little time, before
-    /// anything else of the call is set up. `None`: [`Unary::call`] is asked.
-    fn call_now(&self, method: Self::Method, message: &[u8]) -> Option<Result<Answer, Status>> {
-        let _ = (method, message);
-        None
-    }
-
-    /// Answers a call of `method` with this message. The caller waits for `timeout` (`grpc-timeout`); the
-    /// call is dropped after that, and when its stream is reset.
-    fn call(
-        &self,
-        method: Self::Method,
-        message: WireMessage,
-        timeout: Option<Duration>,
-    ) -> impl Future<Output = Result<Answer, Status>> + Send;
-}
-
-/// The answer to a call.
-#[derive(Debug)]
-pub struct Answer {
-    first: Bytes,
-    /// What follows it.
-    rest: Vec<Bytes>,
-    metadata: Option<(HeaderName, HeaderValue)>,
-}
-
-impl Answer {
-    /// A message that `encode` begins and `value` ends; a long value is not copied.
-    ///
-    /// # Panics
-    /// When the message has 4 GiB or more, which gRPC cannot say.
-    #[must_use]
-    pub fn new(encode: impl FnOnce(&mut Vec<u8>), value: Bytes) -> Self {
-        let value_bytes = value.len();
-        let (copied, rest) = if value_bytes <= COPIED_BYTES_MAX {
-            (value, Vec::new())
-        } else {
-            (Bytes::new(), vec![value])
-        };
-        let mut first = Vec::with_capacity(4 * PREFIX_BYTES + copied.len());
-        first.resize(PREFIX_BYTES, 0);
-        encode(&mut first);
-        let bytes = first.len() - PREFIX_BYTES + value_bytes;
-        let bytes = u32::try_from(bytes).expect("values are limited to 1 GiB");
-        first[1..PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
-        first.extend_from_slice(&copied);
-        Self {
-            first: first.into(),
-            rest,
-            metadata: None,
-        }
-    }
-
-    /// This message, in the pieces that it came in.
-    #[must_use]
-    pub fn passed_on(message: WireMessage) -> Self {
-        let (first, rest) = message.into_pieces();
-        Self {
-            first,
-            rest,
-            metadata: None,
-        }
-    }
-
-    /// The same answer, which says this beside its message.
-    #[must_use]
-    pub fn with_metadata(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self {
-            metadata: Some((name, value)),
-            ..self
-        }
-    }
-}
 
 /// A worker that serves its connections so.
 pub(super) struct Direct<U> {
@@ -225,7 +138,7 @@ async fn serve_connection<U: Unary>(
         shared,
         accepted: Vec::new(),
         calls: FuturesUnordered::new(),
-        wakes: Wakes::new(),
+        wakes: Wakes::default(),
     };
     connection.run(ping_pong, drain).await;
 }

@@ -16,8 +16,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use milena_h2::{Malformed, MessageReader, WireMessage};
 use tonic::{Code, Status};
 
-use super::{Answer, Shared, Unary};
-use crate::grpc::{over_long_message, timeout_of};
+use super::Shared;
+use crate::grpc::{Answer, Unary, over_long_message, timeout_of};
 
 /// The header block of every answer.
 static ANSWER_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {

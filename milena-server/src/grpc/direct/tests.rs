@@ -6,14 +6,15 @@ use std::num::NonZeroUsize;
 use bytes::Buf as _;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
+use milena_h2::WireMessage;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
-use tonic::Code;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
 use super::*;
-use crate::grpc::GrpcServer;
+use crate::grpc::{Answer, GrpcServer};
 
 /// The longest value of the server under test, in bytes.
 const VALUE_BYTES_MAX: usize = 2 << 20;

@@ -1,4 +1,4 @@
-//! Which wakes a connection's task needs while it is polled.
+//! Which wakes a server connection's task needs while it is polled.
 //!
 //! h2 wakes its connection's task whenever a call is answered. Here answers are given by that task, which then polls
 //! h2 once more by itself, so such a wake would have it polled again for nothing. Invariant: whoever wakes is followed
@@ -11,12 +11,13 @@ use std::task::{Context, Wake, Waker};
 use futures::task::AtomicWaker;
 
 /// Stands between what a task polls and the task. Each of the task's polls consists of passes, which poll all of it.
-pub(super) struct Wakes {
+#[derive(Debug)]
+pub struct Wakes {
     waker: Waker,
     state: Arc<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     task: AtomicWaker,
     is_polled: AtomicBool,
@@ -24,29 +25,31 @@ struct State {
     is_woken: AtomicBool,
 }
 
-impl Wakes {
-    pub(super) fn new() -> Self {
+impl Default for Wakes {
+    fn default() -> Self {
         let state = Arc::<State>::default();
         Self {
             waker: Waker::from(Arc::clone(&state)),
             state,
         }
     }
+}
 
+impl Wakes {
     /// Begins a poll of `task`; gives what the passes poll with.
-    pub(super) fn begin(&self, task: &Context<'_>) -> Waker {
+    pub fn begin(&self, task: &Context<'_>) -> Waker {
         self.state.task.register(task.waker());
         self.state.is_polled.store(true, SeqCst);
         self.waker.clone()
     }
 
     /// Begins a pass, which makes up for all wakes so far.
-    pub(super) fn begin_pass(&self) {
+    pub fn begin_pass(&self) {
         self.state.is_woken.swap(false, SeqCst);
     }
 
     /// Ends the poll of `task`.
-    pub(super) fn end(&self, task: &Context<'_>) {
+    pub fn end(&self, task: &Context<'_>) {
         // In this order: a wake meanwhile sees that the poll has ended, or is seen.
         self.state.is_polled.store(false, SeqCst);
         if self.state.is_woken.load(SeqCst) {
@@ -89,7 +92,7 @@ mod tests {
         let task = Arc::<Task>::default();
         let waker = Waker::from(Arc::clone(&task));
         let cx = Context::from_waker(&waker);
-        let wakes = Wakes::new();
+        let wakes = Wakes::default();
         let inner = wakes.begin(&cx);
         for count in wakes_of_passes {
             wakes.begin_pass();
