@@ -49,7 +49,7 @@ pub(super) struct State {
     message_bytes_max: usize,
     /// Boxed, as a map moves what it holds.
     calls: BTreeMap<u32, Box<Call>>,
-    /// Those that have not begun; some may have been dropped since.
+    /// Those that have not begun; some may have been dropped, or have ended, since.
     waiting: VecDeque<u32>,
     /// Those that have begun and may send more; some may have ended since.
     sending: VecDeque<u32>,
@@ -141,10 +141,14 @@ impl State {
 
     /// Nobody waits for the call any more.
     pub(super) fn drop_call(&mut self, id: u32) {
-        let dropped = self.calls.remove(&id);
-        if dropped.is_some_and(|call| call.is_begun && call.outcome.is_none()) {
-            self.open -= 1;
-            self.resets.push((id, Reason::CANCEL));
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
+        if call.outcome.is_none() {
+            if call.is_begun {
+                self.open -= 1;
+                self.resets.push((id, Reason::CANCEL));
+            }
             self.wake_driver();
         }
     }
@@ -162,8 +166,8 @@ impl State {
 
     /// Whether nothing can come of the connection any more.
     pub(super) fn is_over(&self) -> bool {
-        let has_waiting = || self.waiting.iter().any(|id| self.calls.contains_key(id));
-        self.closed.is_some() && self.open == 0 && self.resets.is_empty() && !has_waiting()
+        let has_call = || self.calls.values().any(|call| call.outcome.is_none());
+        self.closed.is_some() && self.resets.is_empty() && !has_call()
     }
 
     /// The connection has ended, and with it every call.

@@ -369,6 +369,13 @@ fn a_goodbye_ends_what_has_not_begun_and_what_began_too_late() {
         let goodbye = [&last.to_be_bytes()[..], &no_error.to_be_bytes(), b"bye"].concat();
         wire.receive(&[frame(Kind::GoAway, 0, 0, &goodbye)])
             .unwrap();
+        wire.receive(&[settings_frame(&[(setting::MAX_CONCURRENT_STREAMS, 9)])])
+            .unwrap();
+        assert_eq!(
+            wire.sent().len(),
+            1,
+            "nothing but the settings' acknowledgement"
+        );
         let (answered, ended) = [first, second, waiting]
             .into_iter()
             .partition::<Vec<_>, _>(|id| *id <= last && *id != waiting);

@@ -72,7 +72,9 @@ impl State {
     }
 
     fn begin(&mut self, id: u32, to: &mut Outgoing) {
-        let Some(call) = self.calls.get_mut(&id) else {
+        let call = self.calls.get_mut(&id);
+        // It may have been dropped, or have ended, while it waited.
+        let Some(call) = call.filter(|call| call.outcome.is_none()) else {
             return;
         };
         call.is_begun = true;
