@@ -1,6 +1,6 @@
 //! A router in this process that can go away and come back.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use milena_client::{Address, Client, Options};
 use milena_router::Router;
@@ -34,7 +34,7 @@ impl TestRouter {
     pub async fn start(&mut self) {
         assert!(self.running.is_none(), "the router is running");
         let config = Config {
-            listen_addr: self.port.addr(),
+            listen_addr: self.addr(),
             metrics_addr: (Ipv4Addr::LOCALHOST, 0).into(),
             rate_limit: None,
             value_bytes_max: Options::VALUE_BYTES_MAX,
@@ -59,7 +59,13 @@ impl TestRouter {
     /// Never: where it listens is an address.
     #[must_use]
     pub fn address(&self) -> Address {
-        Address::parse(&address_of(self.port.addr())).expect("where it listens is an address")
+        Address::parse(&address_of(self.addr())).expect("where it listens is an address")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
     }
 
     /// A client of it.

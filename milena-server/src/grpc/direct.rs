@@ -176,6 +176,8 @@ impl<U: Unary> Connection<U> {
     fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
         let waker = self.wakes.begin(task);
         let cx = &mut Context::from_waker(&waker);
+        // It may be calls that woke the task: h2 is polled when they are answered, and not before as well.
+        self.poll_calls(cx);
         loop {
             self.wakes.begin_pass();
             // Everything that is ready is accepted before anything is answered: the answers then share a write.

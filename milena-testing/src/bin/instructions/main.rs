@@ -7,16 +7,21 @@
 //!
 //! What two rounds cost more than one is what the second one costs: setting up and warming up is in both. All
 //! threads of this process count, and callgrind does not follow into others. So the S3 endpoint that the S3 tier
-//! asks, and the client that asks the node, are processes of their own, which run this same program.
+//! asks, the node that a router asks, and the client that asks either are processes of their own, which run this same
+//! program.
 
 mod ask;
 mod endpoint;
 mod node;
+mod router;
+mod served;
 mod stores;
 
 use std::io::Write as _;
 
 use futures::future::BoxFuture;
+
+use self::ask::Service;
 
 /// That of a node.
 #[global_allocator]
@@ -53,7 +58,7 @@ const fn operation(
     }
 }
 
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 8] = [
     operation("memory-get", 20_000, |times| {
         Box::pin(stores::memory_get(times))
     }),
@@ -69,6 +74,7 @@ const OPERATIONS: [Operation; 7] = [
     operation("s3-get", 200, |times| Box::pin(stores::s3_get(times))),
     operation("s3-put", 200, |times| Box::pin(stores::s3_put(times))),
     operation("node-get", 5_000, |times| Box::pin(node::get(times))),
+    operation("router-get", 5_000, |times| Box::pin(router::get(times))),
 ];
 
 fn main() {
@@ -78,9 +84,10 @@ fn main() {
     match arguments.as_slice() {
         [] => list(),
         [endpoint::ARGUMENT] => block_on(1, endpoint::serve()),
-        [ask::ARGUMENT, addr, times] => {
+        [node::ARGUMENT] => block_on(1, node::serve()),
+        [ask::ARGUMENT, addr, service, times] => {
             let addr = addr.parse().expect("an address");
-            block_on(1, ask::get(addr, number(times)));
+            block_on(1, ask::get(addr, Service::named(service), number(times)));
         }
         [name, rounds] => {
             let operation = OPERATIONS.iter().find(|known| known.name == *name);
