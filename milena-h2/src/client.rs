@@ -2,7 +2,7 @@
 //! nodes do not need: the same few header blocks are written and read again and again, an answer is woken for once, and
 //! what is ready is written at once. A call takes a fraction of what it takes with the `h2` crate (docs/benchmarks.md).
 //!
-//! In their order: [`Caller`] takes a call, [`state`] does HTTP/2, [`driver`] reads and writes.
+//! In their order: [`Caller`] takes a call, `state.rs` does HTTP/2, `driver.rs` reads and writes.
 
 mod broken;
 mod driver;
