@@ -2,8 +2,9 @@
 //! so is its answer. What is looked at of an answer is whether it says yes.
 //!
 //! To an `http` address by a client of HTTP/2 that does just this ([`milena_h2::client`]), on connections of this module's
-//! own (`lanes.rs`); to an `https` address by tonic, which has TLS, and copies each message. A call is sent once: one whose connection breaks, or
-//! whose node refuses its stream, fails, and only one that finds its connection ended before it is sent makes another.
+//! own (`lanes.rs`); to an `https` address by tonic, which has TLS, and copies each message. A call is sent once: one
+//! whose connection breaks, or whose node refuses its stream, fails, and only one that finds its connection ended before
+//! it is sent makes another.
 
 mod call;
 mod codec;
