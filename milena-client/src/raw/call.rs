@@ -1,4 +1,4 @@
-//! One call on a connection of its own kind: the request sent, and the status found in what came back.
+//! One call: the request sent, and the status found in what came back.
 
 use std::error::Error;
 use std::io;
