@@ -17,6 +17,10 @@ use super::{
 };
 use crate::message::MessageReader;
 
+/// Fewer bytes of data are copied: an answer that its reader lets wait keeps all that was read with it, which may be 64
+/// times as much, but no more.
+const SHARED_BYTES_MIN: usize = 1 << 10;
+
 impl State {
     /// Takes the frames that have come.
     ///
@@ -33,7 +37,7 @@ impl State {
                     return Ok(());
                 }
                 // In parts, so that nothing has to be moved for the sake of a long one.
-                let part = incoming.split_to(left.min(incoming.len())).freeze();
+                let part = take(incoming, left.min(incoming.len()));
                 let left = left - part.len();
                 self.data = (left > 0).then_some((head, left));
                 self.count_received(head.stream, part.len(), to);
@@ -245,6 +249,16 @@ impl State {
             self.end(id, Ok(answer), is_cut_off.then_some(Reason::CANCEL));
         }
     }
+}
+
+/// The next bytes.
+fn take(incoming: &mut BytesMut, bytes: usize) -> Bytes {
+    if bytes >= SHARED_BYTES_MIN {
+        return incoming.split_to(bytes).freeze();
+    }
+    let taken = Bytes::copy_from_slice(&incoming[..bytes]);
+    incoming.advance(bytes);
+    taken
 }
 
 /// The one number of a payload.
