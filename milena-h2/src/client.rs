@@ -12,7 +12,6 @@ pub mod fuzzing;
 mod hpack;
 #[cfg(test)]
 mod interop;
-mod outgoing;
 mod requests;
 mod section;
 mod state;

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::unwritten::Unwritten;
+
 /// Bytes that may wait for the end of a poll.
 const PENDING_BYTES_MAX: usize = 64 << 10;
 
@@ -29,9 +31,7 @@ pub struct Outgoing(Arc<Mutex<Pending>>);
 
 struct Pending {
     socket: OwnedWriteHalf,
-    bytes: Vec<u8>,
-    /// How many of `bytes` are written.
-    written: usize,
+    unwritten: Unwritten,
 }
 
 impl Coalesced {
@@ -40,8 +40,7 @@ impl Coalesced {
         let (incoming, socket) = connection.into_split();
         let pending = Pending {
             socket,
-            bytes: Vec::new(),
-            written: 0,
+            unwritten: Unwritten::default(),
         };
         let outgoing = Outgoing(Arc::new(Mutex::new(pending)));
         let coalesced = Self {
@@ -61,17 +60,8 @@ impl Outgoing {
 
 impl Pending {
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.bytes.len() {
-            let rest = &self.bytes[self.written..];
-            let count = ready!(Pin::new(&mut self.socket).poll_write(cx, rest))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written += count;
-        }
-        self.bytes.clear();
-        self.written = 0;
-        Poll::Ready(Ok(()))
+        let Self { socket, unwritten } = self;
+        unwritten.poll_write(Pin::new(socket), cx)
     }
 }
 
@@ -92,12 +82,13 @@ impl AsyncWrite for Coalesced {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut pending = self.outgoing.0.lock();
-        if pending.bytes.len() >= PENDING_BYTES_MAX {
+        if pending.unwritten.bytes() >= PENDING_BYTES_MAX {
             ready!(pending.poll_write_out(cx))?;
         }
-        let count = bytes.len().min(PENDING_BYTES_MAX - pending.bytes.len());
-        pending.bytes.extend_from_slice(&bytes[..count]);
-        Poll::Ready(Ok(count))
+        let room = PENDING_BYTES_MAX - pending.unwritten.bytes();
+        let now = &bytes[..bytes.len().min(room)];
+        pending.unwritten.put_with(|to| to.extend_from_slice(now));
+        Poll::Ready(Ok(now.len()))
     }
 
     /// Waits until the poll ends.
@@ -153,7 +144,7 @@ mod tests {
             .collect();
         let writing = async {
             io.write_all(&long).await.unwrap();
-            assert!(outgoing.0.lock().bytes.len() <= PENDING_BYTES_MAX);
+            assert!(outgoing.0.lock().unwritten.bytes() <= PENDING_BYTES_MAX);
             io.shutdown().await.unwrap();
         };
         let mut read = Vec::new();

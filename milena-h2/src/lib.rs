@@ -8,6 +8,7 @@ pub mod client;
 mod coalesce;
 mod message;
 mod silence;
+mod unwritten;
 mod wakes;
 
 pub use coalesce::{Coalesced, Outgoing};

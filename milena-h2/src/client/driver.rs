@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
 
 use super::broken::Broken;
-use super::outgoing::Outgoing;
 use super::state::{OUTGOING_BYTES_MAX, State};
+use crate::unwritten::Unwritten;
 
 /// What is read at once, in bytes.
 const READ_BYTES: usize = 64 << 10;
@@ -80,12 +80,12 @@ struct Driver<'a> {
     socket: TcpStream,
     state: &'a Mutex<State>,
     incoming: BytesMut,
-    outgoing: Outgoing,
+    outgoing: Unwritten,
 }
 
 impl<'a> Driver<'a> {
     fn new(socket: TcpStream, state: &'a Mutex<State>) -> Self {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = Unwritten::default();
         state.lock().greet(&mut outgoing);
         Self {
             socket,

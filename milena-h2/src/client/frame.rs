@@ -3,6 +3,8 @@
 use bytes::{Buf as _, BufMut};
 use h2::Reason;
 
+use crate::unwritten::Unwritten;
+
 /// The length of a head.
 pub(super) const HEAD_BYTES: usize = 9;
 
@@ -132,6 +134,25 @@ impl FrameHead {
             return Err(Reason::PROTOCOL_ERROR);
         }
         Ok((before, after))
+    }
+}
+
+/// Writes a whole frame.
+pub(super) fn put(to: &mut impl BufMut, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
+    let head = FrameHead {
+        length: payload.len(),
+        kind,
+        flags,
+        stream,
+    };
+    head.put(to);
+    to.put_slice(payload);
+}
+
+impl Unwritten {
+    /// Adds a whole frame, which is short.
+    pub(super) fn put_frame(&mut self, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
+        self.put_with(|to| put(to, kind, flags, stream, payload));
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::outgoing::Outgoing;
 use super::state::State;
 use super::{Broken, Methods};
 use crate::message::WireMessage;
+use crate::unwritten::Unwritten;
 
 /// The longest message of an answer.
 const MESSAGE_BYTES_MAX: usize = 1 << 16;
@@ -23,7 +23,7 @@ pub fn client_frames(input: &[u8]) {
         Methods::new("server:1", &["/service/Method"]),
         MESSAGE_BYTES_MAX,
     );
-    let mut outgoing = Outgoing::default();
+    let mut outgoing = Unwritten::default();
     // The settings that come first in earnest.
     let greeting = b"\0\0\0\x04\0\0\0\0\0";
     let mut incoming = BytesMut::from(&greeting[..]);

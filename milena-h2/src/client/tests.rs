@@ -12,17 +12,17 @@ use http::StatusCode;
 use proptest::prelude::*;
 
 use super::frame::{FrameHead, HEAD_BYTES, Kind, PREFACE, flag, setting};
-use super::outgoing::Outgoing;
 use super::state::State;
 use super::*;
 use crate::message::Malformed;
+use crate::unwritten::Unwritten;
 
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// A connection whose other end is the test.
 struct Wire {
     state: State,
-    outgoing: Outgoing,
+    outgoing: Unwritten,
     incoming: BytesMut,
 }
 
@@ -31,7 +31,7 @@ impl Wire {
         let methods = Methods::new("server:1", &["/service/Method"]);
         let mut wire = Self {
             state: State::new(methods, MESSAGE_BYTES_MAX),
-            outgoing: Outgoing::default(),
+            outgoing: Unwritten::default(),
             incoming: BytesMut::new(),
         };
         wire.state.greet(&mut wire.outgoing);
@@ -107,14 +107,8 @@ fn frames_in(mut bytes: &[u8]) -> Vec<(FrameHead, Vec<u8>)> {
 
 fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let head = FrameHead {
-        length: payload.len(),
-        kind,
-        flags,
-        stream,
-    };
-    head.put(&mut bytes);
-    [&bytes, payload].concat()
+    frame::put(&mut bytes, kind, flags, stream, payload);
+    bytes
 }
 
 fn settings_frame(settings: &[(u16, u32)]) -> Vec<u8> {

@@ -8,7 +8,6 @@ use http::StatusCode;
 
 use super::super::broken::Broken;
 use super::super::frame::{FrameHead, HEAD_BYTES, Kind, flag};
-use super::super::outgoing::Outgoing;
 use super::super::section::{Section, Unreadable};
 use super::call::Answer;
 use super::{
@@ -16,6 +15,7 @@ use super::{
     State,
 };
 use crate::message::MessageReader;
+use crate::unwritten::Unwritten;
 
 /// Fewer bytes of data are copied: an answer that its reader lets wait keeps all that was read with it, which may be 64
 /// times as much, but no more.
@@ -29,7 +29,7 @@ impl State {
     pub(in crate::client) fn receive(
         &mut self,
         incoming: &mut BytesMut,
-        to: &mut Outgoing,
+        to: &mut Unwritten,
     ) -> Result<(), Reason> {
         loop {
             if let Some((head, left)) = self.data {
@@ -81,7 +81,7 @@ impl State {
         &mut self,
         head: FrameHead,
         payload: &[u8],
-        to: &mut Outgoing,
+        to: &mut Unwritten,
     ) -> Result<(), Reason> {
         self.check_order(head)?;
         let is_of_connection = matches!(head.kind, Kind::Settings | Kind::Ping | Kind::GoAway);
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Tells the server to go on when half of a window is used up.
-    fn count_received(&mut self, id: u32, bytes: usize, to: &mut Outgoing) {
+    fn count_received(&mut self, id: u32, bytes: usize, to: &mut Unwritten) {
         let bytes = u32::try_from(bytes).expect("no frame has 4 GiB");
         let call = self.calls.get_mut(&id);
         let call = call.filter(|call| call.outcome.is_none());

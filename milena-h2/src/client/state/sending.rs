@@ -3,18 +3,18 @@
 use h2::Reason;
 
 use super::super::frame::{FrameHead, HEAD_BYTES, Kind, PREFACE, flag, setting};
-use super::super::outgoing::Outgoing;
 use super::allowance::WINDOW_BYTES;
 use super::{
     BLOCK_BYTES_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES, State,
 };
+use crate::unwritten::Unwritten;
 
 /// No more begins while so much waits to be written.
 pub(in crate::client) const OUTGOING_BYTES_MAX: usize = 64 << 10;
 
 impl State {
     /// What is sent first.
-    pub(in crate::client) fn greet(&self, to: &mut Outgoing) {
+    pub(in crate::client) fn greet(&self, to: &mut Unwritten) {
         let settings = [
             // So that the same is always said in the same bytes.
             (setting::HEADER_TABLE_SIZE, 0),
@@ -35,14 +35,14 @@ impl State {
     }
 
     /// Says why nothing more is read.
-    pub(in crate::client) fn say_goodbye(&self, why: Reason, to: &mut Outgoing) {
+    pub(in crate::client) fn say_goodbye(&self, why: Reason, to: &mut Unwritten) {
         // The server has begun no stream.
         let [a, b, c, d] = u32::from(why).to_be_bytes();
         to.put_frame(Kind::GoAway, 0, 0, &[0, 0, 0, 0, a, b, c, d]);
     }
 
     /// Adds what is to be sent to `to`, until that is full: then it is `true`.
-    pub(in crate::client) fn send(&mut self, to: &mut Outgoing) -> bool {
+    pub(in crate::client) fn send(&mut self, to: &mut Unwritten) -> bool {
         if std::mem::take(&mut self.is_ping_due) {
             to.put_frame(Kind::Ping, 0, 0, &[0; 8]);
         }
@@ -71,7 +71,7 @@ impl State {
         true
     }
 
-    fn begin(&mut self, id: u32, to: &mut Outgoing) {
+    fn begin(&mut self, id: u32, to: &mut Unwritten) {
         let call = self.calls.get_mut(&id);
         // It may have been dropped, or have ended, while it waited.
         let Some(call) = call.filter(|call| call.outcome.is_none()) else {
@@ -98,7 +98,7 @@ impl State {
     }
 
     /// Sends a frame of what is left of the call's message; it is in line for more of them if it may send more.
-    fn send_data(&mut self, id: u32, to: &mut Outgoing) {
+    fn send_data(&mut self, id: u32, to: &mut Unwritten) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };

@@ -5,10 +5,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
-
-use super::frame::{FrameHead, Kind};
 
 /// From this length on, in bytes, copying costs more than a piece of its own.
 const LONG_BYTES: usize = 8 << 10;
@@ -18,66 +16,51 @@ const PIECES_MAX: usize = 16;
 
 /// See the file's head. The bytes of `pieces` precede those of `tail`.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(crate) struct Unwritten {
     pieces: VecDeque<Bytes>,
-    tail: Vec<u8>,
-    /// How many of `tail` are written.
-    written: usize,
+    tail: BytesMut,
     /// Of all that waits.
     bytes: usize,
 }
 
-impl Outgoing {
-    pub(super) fn bytes(&self) -> usize {
+impl Unwritten {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds a whole frame.
-    pub(super) fn put_frame(&mut self, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
-        self.put_with(|tail| {
-            let head = FrameHead {
-                length: payload.len(),
-                kind,
-                flags,
-                stream,
-            };
-            head.put(tail);
-            tail.extend_from_slice(payload);
-        });
-    }
-
     /// Adds what is short.
-    pub(super) fn put_with(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn put_with(&mut self, put: impl FnOnce(&mut BytesMut)) {
         let before = self.tail.len();
         put(&mut self.tail);
         self.bytes += self.tail.len() - before;
     }
 
     /// Adds what may be long.
-    pub(super) fn put(&mut self, piece: Bytes) {
+    pub(crate) fn put(&mut self, piece: Bytes) {
         if piece.len() < LONG_BYTES {
             self.put_with(|tail| tail.extend_from_slice(&piece));
             return;
         }
         self.bytes += piece.len();
-        let mut tail = Bytes::from(std::mem::take(&mut self.tail));
-        tail.advance(std::mem::take(&mut self.written));
-        self.pieces.extend([tail, piece]);
+        self.pieces.extend([self.tail.split().freeze(), piece]);
     }
 
     /// Writes all of it.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         mut to: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.bytes > 0 {
-            let tail = &self.tail[self.written..];
             let written = if self.pieces.is_empty() {
-                to.as_mut().poll_write(cx, tail)
+                to.as_mut().poll_write(cx, &self.tail)
             } else {
                 let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-                let pieces = self.pieces.iter().map(|piece| &piece[..]).chain([tail]);
+                let pieces = self
+                    .pieces
+                    .iter()
+                    .map(|piece| &piece[..])
+                    .chain([&self.tail[..]]);
                 for (slice, piece) in slices.iter_mut().zip(pieces) {
                     *slice = IoSlice::new(piece);
                 }
@@ -103,11 +86,7 @@ impl Outgoing {
             }
             self.pieces.pop_front();
         }
-        self.written += written;
-        if self.written == self.tail.len() {
-            self.tail.clear();
-            self.written = 0;
-        }
+        self.tail.advance(written);
     }
 }
 
@@ -148,6 +127,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_written_is_not_kept_although_something_always_waits() {
+        let mut slow = Slow {
+            taken: Vec::new(),
+            at_once: 100,
+            is_ready: false,
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut unwritten = Unwritten::default();
+        unwritten.put(vec![0; 50].into());
+        for _ in 0..10_000 {
+            unwritten.put(vec![0; 100].into());
+            slow.is_ready = false;
+            assert!(
+                unwritten
+                    .poll_write(Pin::new(&mut slow), &mut cx)
+                    .is_pending()
+            );
+            assert_eq!(unwritten.bytes(), 50);
+        }
+        assert!(unwritten.tail.capacity() < 1_000);
+    }
+
     proptest! {
         #[test]
         fn all_is_written_in_the_order_in_which_it_was_put(
@@ -156,19 +158,19 @@ mod tests {
             polls in 0..4_usize,
         ) {
             let mut slow = Slow { taken: Vec::new(), at_once, is_ready: true };
-            let mut outgoing = Outgoing::default();
+            let mut unwritten = Unwritten::default();
             let mut expected = Vec::new();
             let mut cx = Context::from_waker(std::task::Waker::noop());
             for (number, length) in (0_u8..).zip(lengths) {
                 let piece = vec![number; length];
                 expected.extend_from_slice(&piece);
-                outgoing.put(piece.into());
+                unwritten.put(piece.into());
                 for _ in 0..polls {
-                    let _ = outgoing.poll_write(Pin::new(&mut slow), &mut cx);
+                    let _ = unwritten.poll_write(Pin::new(&mut slow), &mut cx);
                 }
-                prop_assert_eq!(outgoing.bytes(), expected.len() - slow.taken.len());
+                prop_assert_eq!(unwritten.bytes(), expected.len() - slow.taken.len());
             }
-            while outgoing.poll_write(Pin::new(&mut slow), &mut cx).is_pending() {}
+            while unwritten.poll_write(Pin::new(&mut slow), &mut cx).is_pending() {}
             prop_assert!(slow.taken == expected);
         }
     }
