@@ -50,8 +50,7 @@ pub(super) fn segment_header(
     header.put_u32_le(bytes_max);
     header.put_u8(if is_reused { REUSED_FLAG } else { 0 });
     header.resize(SEGMENT_HEADER_BYTES as usize, 0);
-    let crc = block_crc(&header);
-    header[12..16].copy_from_slice(&crc.to_le_bytes());
+    put_block_crc(&mut header);
     header
 }
 
@@ -71,7 +70,7 @@ pub(super) enum HeaderSays {
 pub(super) fn read_segment_header(header: &[u8], store_id: u64, segment: SegmentId) -> HeaderSays {
     if header.len() != SEGMENT_HEADER_BYTES as usize
         || &header[..8] != SEGMENT_MAGIC
-        || u32_at(header, 12) != block_crc(header)
+        || !has_block_crc(header)
     {
         return HeaderSays::Nothing;
     }
@@ -87,8 +86,18 @@ pub(super) fn read_segment_header(header: &[u8], store_id: u64, segment: Segment
     }
 }
 
-/// The checksum of a block that holds it in bytes 12 to 16: of all the others.
-pub(super) fn block_crc(block: &[u8]) -> u32 {
+/// Writes the checksum of a block that holds it in bytes 12 to 16: of all the others.
+pub(super) fn put_block_crc(block: &mut [u8]) {
+    let crc = block_crc(block);
+    block[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Whether the checksum that a block holds is its own.
+pub(super) fn has_block_crc(block: &[u8]) -> bool {
+    u32_at(block, 12) == block_crc(block)
+}
+
+fn block_crc(block: &[u8]) -> u32 {
     crc32c::append(crc32c::of(&block[..12]), &block[16..])
 }
 

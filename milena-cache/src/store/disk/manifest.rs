@@ -6,7 +6,7 @@
 use bytes::BufMut;
 
 use super::DiskSync;
-use super::format::{SegmentId, block_crc, u16_at, u32_at, u64_at};
+use super::format::{SegmentId, has_block_crc, put_block_crc, u16_at, u32_at, u64_at};
 use super::trust::Bounds;
 
 /// Its file's name.
@@ -77,8 +77,7 @@ impl Manifest {
             copy.put_u32_le(id.0);
             copy.put_u32_le(end.unwrap_or(0));
         }
-        let crc = block_crc(&copy);
-        copy[12..16].copy_from_slice(&crc.to_le_bytes());
+        put_block_crc(&mut copy);
         copy.repeat(2)
     }
 
@@ -100,7 +99,7 @@ impl Manifest {
         }
         let segments_bytes = (u32_at(fixed, 28) as usize).checked_mul(SEGMENT_BYTES)?;
         let copy = bytes.get(..FIXED_BYTES.checked_add(segments_bytes)?)?;
-        if u32_at(fixed, 12) != block_crc(copy) {
+        if !has_block_crc(copy) {
             return None;
         }
         let boot_id = &fixed[BOOT_ID_AT..STALE_SECONDS_AT];

@@ -6,7 +6,7 @@
 
 use bytes::BufMut;
 
-use super::format::{block_crc, u32_at, u64_at};
+use super::format::{put_block_crc, u32_at, u64_at};
 use crate::store::crc32c;
 
 /// Where the value starts.
@@ -150,8 +150,7 @@ impl Owner {
         header.put_u64_le(shape.value_bytes);
         header.put_u32_le(shape.chunk_bytes);
         header.resize(HEADER_BYTES as usize, 0);
-        let crc = block_crc(&header);
-        header[12..16].copy_from_slice(&crc.to_le_bytes());
+        put_block_crc(&mut header);
         header
     }
 

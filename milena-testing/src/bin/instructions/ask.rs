@@ -1,5 +1,5 @@
-//! The client that asks a node or a router, in a process of its own. What it has to say of a call goes out in one write, so that
-//! the node always reads the same.
+//! The client that asks a node or a router, in a process of its own. What it has to say of a call goes out in one write,
+//! so that the server always reads the same.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::{BUCKET, VALUE_BYTES};
 
-/// The argument with which this program is the client; the server's address, its service and the number of calls follow.
+/// The argument with which this program is the client. The server's address, its service and the number of calls follow.
 pub(crate) const ARGUMENT: &str = "ask";
 
 /// The key of all calls.

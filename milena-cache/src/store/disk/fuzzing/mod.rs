@@ -17,7 +17,7 @@ pub use self::damage::disk_damage;
 pub use self::image::disk_image;
 
 use super::footer::Contents;
-use super::format::{Place, SEGMENT_HEADER_BYTES, Seed, SegmentId, block_crc};
+use super::format::{Place, SEGMENT_HEADER_BYTES, Seed, SegmentId, put_block_crc};
 use super::manifest::{self, Manifest};
 use super::record::{Head, RECORD_HEADER_BYTES};
 use crate::store::crc32c;
@@ -124,8 +124,7 @@ fn vouch_for_manifest(bytes: &mut [u8]) {
         copy[..8].copy_from_slice(manifest::MAGIC);
         copy[8..10].copy_from_slice(&manifest::VERSION.to_le_bytes());
         copy[28..32].copy_from_slice(&u32::try_from(segments).expect("few").to_le_bytes());
-        let crc = block_crc(&copy[..end]);
-        copy[12..16].copy_from_slice(&crc.to_le_bytes());
+        put_block_crc(&mut copy[..end]);
     }
 }
 

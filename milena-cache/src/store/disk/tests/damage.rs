@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use milena_server::clock::{Clock, UnixMillis};
 
-use super::super::format::block_crc;
+use super::super::format::put_block_crc;
 use super::fixture::{Fixture, entry};
 use super::memory_files::MemoryFiles;
 use crate::store::Store;
@@ -171,8 +171,7 @@ async fn a_segment_of_an_unknown_version_is_not_read() {
     let files = fixture.files.copy();
     files.change(oldest, |bytes| {
         bytes[8] = 2;
-        let crc = block_crc(&bytes[..64]);
-        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        put_block_crc(&mut bytes[..64]);
     });
     misses(&fixture, files, &newest, "unknown version").await;
 }

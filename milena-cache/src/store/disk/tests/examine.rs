@@ -7,7 +7,7 @@ use milena_server::clock::{Clock, UnixMillis};
 use tempfile::TempDir;
 
 use super::super::examine::{Examination, ExamineError, FooterState, examine};
-use super::super::format::{SegmentId, block_crc, segment_header};
+use super::super::format::{SegmentId, put_block_crc, segment_header};
 use super::super::manifest::Manifest;
 use super::super::record::RECORD_HEADER_BYTES;
 use super::super::segment::file_name;
@@ -454,7 +454,6 @@ fn whole_header(store: &Stopped, name: &str) -> Vec<u8> {
 fn of_version_2(header: &[u8]) -> Vec<u8> {
     let mut header = header.to_vec();
     header[8] = 2;
-    let crc = block_crc(&header);
-    header[12..16].copy_from_slice(&crc.to_le_bytes());
+    put_block_crc(&mut header);
     header
 }
